@@ -1,0 +1,124 @@
+"""Settings: one table of name, default, unit and help, from which the file is checked and the page is generated."""
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+class ConfigError(Exception):
+    """A setting that cannot be; the message begins with its name."""
+
+
+def _setting(default: Any, text: str, *, low: float | None = None, high: float | None = None,
+             choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
+    return field(default=default, metadata={"help": text, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. The comment of each is its `help`; `docs/configuration.md` is generated from them."""
+
+    region: str = _setting("local", "Region text in function URNs and in the answers of the API.")
+    user: str = _setting("fgd", "Account the daemon runs as; without such an account, the first id of fgd's own range.")
+    group: str = _setting("fgd", "Members of this group may use the admin socket, as root may.")
+    first_uid: int = _setting(
+        1879048192, "First host uid (and gid) for instances; each instance gets a block of 65,536.", low=65536
+    )
+    sandboxes_max: int = _setting(2048, "Sandboxes at once on this node; each takes a block of uids.", low=1, high=4000)
+    provider: str = _setting(
+        "auto",
+        "What makes sandboxes: zygote (fork of a warm interpreter), nsjail, or auto (zygote where the runtime can fork).",
+        choices=("auto", "zygote", "nsjail"),
+    )
+    blank_pool: int = _setting(4, "Blank sandboxes kept ready per runtime that has functions.", low=0, high=256)
+    blank_pool_max: int = _setting(
+        32, "How far the pool of blank sandboxes grows when many instances are started.", low=0, high=256
+    )
+    keep_alive_s: float = _setting(60.0, "Seconds that an idle instance is kept.", low=0)
+    freeze: bool = _setting(True, "Freeze an instance after its answer, until the next request.")
+    freeze_delay_ms: int = _setting(50, "Milliseconds between the last answer and the freeze.", low=0, high=60000)
+    memory_budget_mib: int = _setting(
+        0, "Memory (MiB) that all instances together may be promised; 0: 80 % of the host's.", low=0
+    )
+    memory_overcommit: float = _setting(
+        4.0,
+        "How many times the budget may be promised; idle instances use far less than their limit.",
+        low=1,
+        high=64,
+    )
+    queue_max: int = _setting(1000, "Requests that may wait for an instance, per function.", low=0, high=1000000)
+    queue_total_max: int = _setting(10000, "Requests that may wait for an instance, all functions together.", low=0)
+    starts_at_once: int = _setting(8, "Instances being started at the same time.", low=1, high=256)
+    sync_timeout_s: float = _setting(
+        90.0, "Longest wait of a synchronous caller; the function runs on.", low=1, high=900
+    )
+    header_timeout_s: float = _setting(
+        10.0, "A client must have sent its whole request head within this.", low=0.1, high=30
+    )
+    body_timeout_s: float = _setting(60.0, "A client must have sent its whole event within this.", low=0.1)
+    idle_timeout_s: float = _setting(75.0, "A connection without a request is closed after this.", low=0.1)
+    connections_max: int = _setting(4096, "Client connections at once.", low=1)
+    upload_max_mib: int = _setting(
+        72, "Largest body of a control request (a 50 MB package in Base64).", low=1, high=1024
+    )
+    unpacked_max_mib: int = _setting(1536, "Largest unpacked code package.", low=1)
+    unpacked_max_files: int = _setting(30000, "Most files and folders in a code package.", low=1)
+    code_quota_mib: int = _setting(10240, "All code packages of a project together.", low=1)
+    functions_max: int = _setting(400, "Functions per project.", low=1)
+    token_ttl_s: int = _setting(86400, "Lifetime of a token from POST /v3/auth/tokens.", low=60)
+    async_workers: int = _setting(64, "Asynchronous invocations running at once.", low=1, high=10000)
+    async_backlog_max: int = _setting(1000000, "Asynchronous events waiting at most; beyond it 429.", low=1)
+    async_retry_first_s: float = _setting(
+        1.0, "Wait before the first retry; doubles with each, up to 5 minutes.", low=0
+    )
+    async_keep_s: int = _setting(86400, "How long the record of a finished asynchronous invocation is kept.", low=60)
+    log_lines_per_s: int = _setting(
+        2000, "Log lines per second kept of one instance; what is dropped is counted.", low=1
+    )
+    log_bytes_per_s: int = _setting(4194304, "Log bytes per second kept of one instance.", low=1024)
+    log_keep_days: int = _setting(7, "Days that logs are kept.", low=1, high=3650)
+    drain_s: float = _setting(30.0, "On SIGTERM, running invocations may go on for this long.", low=0)
+    log_level: str = _setting("info", "The daemon's own log.", choices=("debug", "info", "warning", "error"))
+
+
+def parse_config(values: dict[str, Any]) -> Config:
+    """Checks a table of settings.
+
+    Raises:
+        ConfigError: unknown name, wrong type, value out of range; names the setting and the rule.
+    """
+    known = {item.name: item for item in fields(Config)}
+    hints = get_type_hints(Config)
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"{name}: no such setting; see docs/configuration.md for all of them")
+        want, meta = hints[name], known[name].metadata
+        if want is float and type(value) is int:
+            values[name] = value = float(value)
+        if type(value) is not want:
+            raise ConfigError(f"{name}: must be of type {want.__name__}, not {type(value).__name__}")
+        if meta["choices"] and value not in meta["choices"]:
+            raise ConfigError(f"{name}: must be one of {', '.join(meta['choices'])}, not {value!r}")
+        if meta["low"] is not None and value < meta["low"]:
+            raise ConfigError(f"{name}: must be at least {meta['low']:g}, not {value}")
+        if meta["high"] is not None and value > meta["high"]:
+            raise ConfigError(f"{name}: must be at most {meta['high']:g}, not {value}")
+    return Config(**values)
+
+
+def load_config(path: Path | None) -> Config:
+    """Reads a TOML file of settings; no file means all defaults.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or a setting is wrong.
+    """
+    if path is None:
+        return Config()
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    return parse_config(values)

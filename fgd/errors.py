@@ -1,0 +1,332 @@
+"""The one tree of errors.
+
+`RequestError` is the caller's fault, `PlatformError` is ours. User code that fails is no exception of ours: it is
+an `Outcome` (see `fgd.invoke.api`). Every class stands for one FSS code and its HTTP status; the API layer turns an
+instance into `{"error_code": code, "error_msg": str(error)}`. Source: errors-and-limits of the FunctionGraph API.
+"""
+
+from typing import ClassVar
+
+
+class FgdError(Exception):
+    """Anything that fgd reports on purpose; `str(error)` is what the user reads.
+
+    Say what happened, to what, and what to do about it; for bad input begin with the field's name.
+    """
+
+    code: ClassVar[str] = "FSS.0500"
+    status_hint: ClassVar[int] = 500
+
+
+class RequestError(FgdError):
+    """The caller asked for something that cannot be."""
+
+    code = "FSS.0400"
+    status_hint = 400
+
+
+class PlatformError(FgdError):
+    """Something on our side failed."""
+
+
+class BadParameter(RequestError):
+    """400 FSS.0400: a parameter without a code of its own."""
+
+
+class Unauthorized(RequestError):
+    """401 FSS.0401: no credentials, or wrong ones."""
+
+    code, status_hint = "FSS.0401", 401
+
+
+class Forbidden(RequestError):
+    """403 FSS.0403: valid credentials that do not reach this."""
+
+    code, status_hint = "FSS.0403", 403
+
+
+class NotFound(RequestError):
+    """404 FSS.0404: no such resource or path."""
+
+    code, status_hint = "FSS.0404", 404
+
+
+class MethodNotAllowed(RequestError):
+    """405 FSS.0405: the path exists, but not with this method."""
+
+    code, status_hint = "FSS.0405", 405
+
+
+class NotAcceptable(RequestError):
+    """406 FSS.0406: malformed JSON, or a memory size that is not in the list."""
+
+    code, status_hint = "FSS.0406", 406
+
+
+class RequestTimeout(RequestError):
+    """408 FSS.0408: the request was not sent in time."""
+
+    code, status_hint = "FSS.0408", 408
+
+
+class Conflict(RequestError):
+    """409 FSS.0409."""
+
+    code, status_hint = "FSS.0409", 409
+
+
+class BodyTooLarge(RequestError):
+    """413 FSS.0413: the body is over its limit."""
+
+    code, status_hint = "FSS.0413", 413
+
+
+class Overloaded(RequestError):
+    """429 FSS.0429: no room for another request; the message is fixed by the user guide, section 3.8."""
+
+    code, status_hint = "FSS.0429", 429
+
+    def __init__(self) -> None:
+        super().__init__("Your request has been controlled by overload sdk, please retry later.")
+
+
+class BadQuery(RequestError):
+    """400 FSS.1001: a query parameter is invalid."""
+
+    code = "FSS.1001"
+
+
+class BadFunctionName(RequestError):
+    """400 FSS.1002."""
+
+    code = "FSS.1002"
+
+
+class BadHandler(RequestError):
+    """400 FSS.1003."""
+
+    code = "FSS.1003"
+
+
+class BadPackage(RequestError):
+    """400 FSS.1004: the app (group) name is invalid."""
+
+    code = "FSS.1004"
+
+
+class BadRuntime(RequestError):
+    """400 FSS.1005."""
+
+    code = "FSS.1005"
+
+
+class BadCodeType(RequestError):
+    """400 FSS.1006."""
+
+    code = "FSS.1006"
+
+
+class BadMemory(RequestError):
+    """400 FSS.1007."""
+
+    code = "FSS.1007"
+
+
+class BadTimeout(RequestError):
+    """400 FSS.1008."""
+
+    code = "FSS.1008"
+
+
+class BadUserData(RequestError):
+    """400 FSS.1009."""
+
+    code = "FSS.1009"
+
+
+class BadCodeUrl(RequestError):
+    """400 FSS.1010."""
+
+    code = "FSS.1010"
+
+
+class BadCode(RequestError):
+    """400 FSS.1011: the code package is broken or hostile."""
+
+    code = "FSS.1011"
+
+
+class CodeMissing(RequestError):
+    """400 FSS.1012."""
+
+    code = "FSS.1012"
+
+
+class BadFileType(RequestError):
+    """400 FSS.1013."""
+
+    code = "FSS.1013"
+
+
+class UserDataTooMany(RequestError):
+    """400 FSS.1017: more than 20 variables."""
+
+    code = "FSS.1017"
+
+
+class UserDataTooLarge(RequestError):
+    """400 FSS.1018: more than 4,096 characters of keys and values."""
+
+    code = "FSS.1018"
+
+
+class DescriptionTooLong(RequestError):
+    """400 FSS.1019: more than 512 characters."""
+
+    code = "FSS.1019"
+
+
+class BadConcurrency(RequestError):
+    """400 FSS.1026."""
+
+    code = "FSS.1026"
+
+
+class TooManyFunctions(RequestError):
+    """403 FSS.1041."""
+
+    code, status_hint = "FSS.1041", 403
+
+
+class TooMuchCode(RequestError):
+    """403 FSS.1042: the project's packages together are over their quota."""
+
+    code, status_hint = "FSS.1042", 403
+
+
+class FunctionNotFound(RequestError):
+    """404 FSS.1051."""
+
+    code, status_hint = "FSS.1051", 404
+
+
+class VersionNotFound(RequestError):
+    """404 FSS.1052."""
+
+    code, status_hint = "FSS.1052", 404
+
+
+class AliasNotFound(RequestError):
+    """404 FSS.1053."""
+
+    code, status_hint = "FSS.1053", 404
+
+
+class FunctionExists(RequestError):
+    """409 FSS.1061."""
+
+    code, status_hint = "FSS.1061", 409
+
+
+class PackageTooLarge(RequestError):
+    """413 FSS.1071: the uploaded package is over 50 MB."""
+
+    code, status_hint = "FSS.1071", 413
+
+
+class InlineCodeTooLarge(RequestError):
+    """413 FSS.1072: inline code over 10 KB."""
+
+    code, status_hint = "FSS.1072", 413
+
+
+class DependencyNotFound(RequestError):
+    """404 FSS.1056."""
+
+    code, status_hint = "FSS.1056", 404
+
+
+class TemplateNotFound(RequestError):
+    """404 FSS.1059."""
+
+    code, status_hint = "FSS.1059", 404
+
+
+class TestEventNotFound(RequestError):
+    """404 FSS.1070."""
+
+    code, status_hint = "FSS.1070", 404
+
+
+class TriggerNotFound(RequestError):
+    """404 FSS.1131."""
+
+    code, status_hint = "FSS.1131", 404
+
+
+class LogsEnabled(RequestError):
+    """400 FSS.1221: the log is on already."""
+
+    code = "FSS.1221"
+
+
+class EventTooLarge(RequestError):
+    """413 FSS.1201: the event is over its limit."""
+
+    code, status_hint = "FSS.1201", 413
+
+
+class BadUrn(RequestError):
+    """400 FSS.1309."""
+
+    code = "FSS.1309"
+
+
+class BadInitializer(RequestError):
+    """400 FSS.1404."""
+
+    code = "FSS.1404"
+
+
+class BadInitializerTimeout(RequestError):
+    """400 FSS.1405."""
+
+    code = "FSS.1405"
+
+
+class FunctionDisabled(RequestError):
+    """403 FSS.0403: the function is disabled and refuses every invocation."""
+
+    code, status_hint = "FSS.0403", 403
+
+
+class NotBuilt(PlatformError):
+    """501 FSS.0501: a part of the FunctionGraph API that this version of fgd does not have."""
+
+    code, status_hint = "FSS.0501", 501
+
+
+class Unavailable(PlatformError):
+    """503 FSS.0503: shutting down, or a part of fgd is being restarted."""
+
+    code, status_hint = "FSS.0503", 503
+
+
+class StorageFull(PlatformError):
+    """503 FSS.0503: the state directory's disk is full or failing; nothing was stored."""
+
+    code, status_hint = "FSS.0503", 503
+
+
+class GatewayTimeout(PlatformError):
+    """504 FSS.0504: no answer within the gateway's limit; the function runs on."""
+
+    code, status_hint = "FSS.0504", 504
+
+
+class SandboxError(PlatformError):
+    """500 FSS.0500: a sandbox could not be made."""
+
+
+class StateError(PlatformError):
+    """500 FSS.0500: the state directory cannot be used (locked, from a newer version, damaged)."""

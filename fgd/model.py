@@ -1,0 +1,90 @@
+"""Frozen data of the control plane, parsed once at the edge."""
+
+from typing import Literal
+
+import msgspec
+
+from fgd.units import cpu_mcpu
+from fgd.urn import LATEST, FunctionUrn
+
+#: `max_instances` that means no limit, and the one that means disabled.
+UNLIMITED = -1
+DISABLED = 0
+
+
+class Function(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a function: code, configuration and limits, never changed once made.
+
+    An update makes a new object with a higher `revision`; instances belong to a (func_id, version, revision).
+    """
+
+    func_id: str
+    project_id: str
+    package: str
+    name: str
+    version: str = LATEST
+    revision: int = 1
+    runtime: str
+    handler: str
+    timeout_s: int
+    memory_mib: int
+    description: str = ""
+    code_type: str
+    code_filename: str = ""
+    #: SHA-512 of the package, hex; names the unpacked folder in the code store.
+    code_digest: str
+    code_size_bytes: int
+    #: Plain variables, as the JSON object text that came in; "" when unset.
+    user_data: str = ""
+    #: Encrypted variables: ciphertext made by `fgd.store.secrets`, never plain; "" when unset.
+    encrypted_user_data: str = ""
+    initializer_handler: str = ""
+    initializer_timeout_s: int = 0
+    #: Instances at most: UNLIMITED, DISABLED or 1-1000.
+    max_instances: int = 400
+    #: What max_instances returns to when a disabled function is enabled again.
+    enabled_max_instances: int = 400
+    #: Requests that one instance takes at once, 1-1000.
+    concurrent_num: int = 1
+    created_s: float
+    last_modified_s: float
+    #: Wire fields that fgd stores and gives back but does not act on (xrole, enterprise_project_id, ...): JSON values.
+    echo: dict[str, object] = msgspec.field(default_factory=dict)
+
+    @property
+    def urn(self) -> FunctionUrn:
+        return FunctionUrn(self.project_id, self.package, self.name, self.version)
+
+    @property
+    def cpu_mcpu(self) -> int:
+        return cpu_mcpu(self.memory_mib)
+
+    @property
+    def disabled(self) -> bool:
+        return self.max_instances == DISABLED
+
+
+class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How asynchronous invocations of one function version are tried (rest-api 2.6)."""
+
+    max_retries: int = 1
+    max_age_s: int = 3600
+    enable_status_log: bool = True
+    #: Epoch seconds.
+    created_s: float = 0.0
+    last_modified_s: float = 0.0
+
+
+AsyncState = Literal["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"]
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling: an access key, a token of one, or an administrator of the admin socket."""
+
+    name: str
+    #: Project that the caller may act on; "*" for an administrator, who may act on all.
+    project_id: str
+    admin: bool = False
+
+    def may_use(self, project_id: str) -> bool:
+        return self.admin or self.project_id == project_id
