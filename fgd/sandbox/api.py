@@ -1,0 +1,86 @@
+"""What the rest of fgd knows of sandboxes: specs, limits, and the two interfaces behind which providers work."""
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from fgd.units import cpu_mcpu
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one instance may use. All of it is enforced by the kernel."""
+
+    memory_mib: int = 128
+    cpu_mcpu: int = 300
+    pids: int = 1024
+    open_files: int = 2048
+    tmp_mib: int = 512
+    tmp_inodes: int = 65536
+
+    @staticmethod
+    def for_memory(memory_mib: int) -> "Limits":
+        """The limits that go with a memory size."""
+        return Limits(memory_mib=memory_mib, cpu_mcpu=cpu_mcpu(memory_mib))
+
+
+@dataclass(frozen=True, slots=True)
+class ExitReport:
+    """How a sandbox ended.
+
+    `status` is the exit code of its first process, None when a signal ended it; `signal` that signal, else 0.
+    `oom_kills` counts the processes the kernel killed for memory. `reason` is ours when we killed it, else "".
+    """
+
+    status: int | None
+    signal: int
+    oom_kills: int
+    reason: str
+
+
+class Sandbox(Protocol):
+    """A live sandbox: blank until `bind`, then running the runtime that speaks `fgd.wire.frames` on `channel`."""
+
+    id: str
+    runtime: str
+    #: Stream socket to the runtime, non-blocking; whoever took the sandbox reads, writes and closes it.
+    channel: socket.socket
+    #: Read end of the pipe that is descriptors 1 and 2 inside, non-blocking; closed by `aclose`.
+    output_fd: int
+    #: Set once it has ended.
+    exit_report: ExitReport | None
+
+    def bind(self, code: str, limits: Limits) -> None:
+        """Gives the blank its code package (digest in the code store) and limits. Sends and returns at once.
+
+        What fails later ends the sandbox: the channel reaches its end and `exit_report.reason` tells.
+        """
+
+    def freeze(self) -> None:
+        """Stops every process inside; one write. Does nothing if it is frozen or has ended."""
+
+    def thaw(self) -> None:
+        """Lets them run again; one write."""
+
+    def kill(self, reason: str) -> None:
+        """Ends every process inside at once. May be called twice; the first reason stays. Returns at once."""
+
+    def memory_bytes(self) -> int:
+        """Memory in use now, as the cgroup counts it; 0 when it has ended."""
+
+    async def wait(self) -> ExitReport:
+        """Waits until it has ended and everything of it is gone (processes, cgroup, mounts)."""
+
+
+class SandboxHost(Protocol):
+    """Makes sandboxes; the daemon's side of the launcher."""
+
+    async def open(self, runtime: str) -> Sandbox:
+        """A blank sandbox of a runtime id such as "Python3.12".
+
+        Raises:
+            SandboxError: the runtime is unknown or the host refused a step; the message names it.
+        """
+
+    async def aclose(self) -> None:
+        """Ends all sandboxes and waits until they are gone."""
