@@ -1,0 +1,267 @@
+"""The instances of one function version, and the calls that wait for one.
+
+Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle.
+"""
+
+import math
+import signal as signals
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from fgd.call import Call, Outcome
+from fgd.clock import iso_utc
+from fgd.errors import FunctionDisabled, Overloaded
+from fgd.instance import codes
+from fgd.instance.instance import CHANNEL_ENDED, Instance, State
+from fgd.model import UNLIMITED, Function
+
+if TYPE_CHECKING:
+    from fgd.instance.scheduler import Scheduler
+
+_perf = time.perf_counter
+#: An initializer that fails abandons its instance and another one tries, this often for one call (runtimes.md 1.5).
+START_ATTEMPTS: Final = 3
+#: A call rather waits for a running instance than starts one when it expects to wait less than a start takes.
+_SHORT_WAIT_S: Final = 0.003
+_LEVEL_NAMES: Final = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
+
+
+class Pool:
+    """All that runs and waits for one (function, version)."""
+
+    __slots__ = (
+        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "scheduler", "starting",
+        "used_s", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, scheduler: "Scheduler", function: Function) -> None:
+        self.scheduler = scheduler
+        self.function = function
+        self.instances: set[Instance] = set()
+        #: Stack of READY instances with a free slot.
+        self.idle: list[Instance] = []
+        self.waiting: deque[Call] = deque()
+        #: Starts that wait for their sandbox.
+        self.opening = 0
+        #: Instances with a sandbox that are not READY yet, and how many of them have been given a call already.
+        self.starting = 0
+        self.assigned = 0
+        #: Instances that are READY.
+        self.ready = 0
+        #: Mean time an instance works on a call, moving.
+        self.mean_s = 0.0
+        self.used_s = _perf()
+
+    # --- calls -------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """Gives the call to a free instance, or lets it wait.
+
+        Raises:
+            Overloaded: the waiting line is full.
+            FunctionDisabled: the function takes no invocations.
+        """
+        idle = self.idle
+        if idle:
+            instance = idle[-1]
+            if instance.free_slots <= 1:
+                idle.pop()
+            instance.send(call)
+            return
+        if self.function.disabled:
+            raise FunctionDisabled(f"function {self.function.name} is disabled; enable it to invoke it")
+        scheduler = self.scheduler
+        if len(self.waiting) >= scheduler.queue_max or scheduler.waiting >= scheduler.queue_total_max:
+            scheduler.throttled(self.function)
+            raise Overloaded
+        self.waiting.append(call)
+        scheduler.waiting += 1
+        scheduler.want(self)
+
+    def next_call(self) -> Call:
+        """The call that has waited longest."""
+        self.scheduler.waiting -= 1
+        return self.waiting.popleft()
+
+    def put_back(self, calls: list[Call]) -> None:
+        """Calls that lost their instance before it began to work on them, back to the head of the line."""
+        self.waiting.extendleft(reversed(calls))
+        self.scheduler.waiting += len(calls)
+
+    def complete(self, call: Call, outcome: Outcome, instance_id: str = "") -> None:
+        """Fills in where the time went and hands the outcome over."""
+        now = _perf()
+        sent = call.sent_s or now
+        outcome.instance_id = instance_id
+        outcome.frontend_us = int((call.submitted_s - call.received_s) * 1e6)
+        outcome.queue_us = int((sent - call.submitted_s) * 1e6)
+        outcome.dispatch_us = max(0, int((now - sent) * 1e6) - outcome.duration_us)
+        call.done(call, outcome)
+
+    # --- what instances report ---------------------------------------------------------------------------
+
+    def finished(self, instance: Instance, call: Call, outcome: Outcome) -> None:
+        """An answer arrived. The next call goes out first, so that the instance works while we write."""
+        self.mean_s += (_perf() - call.sent_s - self.mean_s) * 0.05
+        self.slot_freed(instance)
+        self.complete(call, outcome, instance.id)
+
+    def slot_freed(self, instance: Instance) -> None:
+        """One slot of the instance has become free."""
+        if instance.state is State.READY:
+            scheduler = self.scheduler
+            if scheduler.starving and scheduler.retire_for_others(self, instance):
+                return
+            if self.waiting:
+                instance.send(self.next_call())
+                return
+            if not instance.calls:
+                instance.idle_since_s = _perf()
+            if instance.free_slots == 1:
+                self.idle.append(instance)
+        elif instance.state is State.DRAINING and not instance.calls:
+            instance.kill("drained")
+
+    def became_ready(self, instance: Instance) -> None:
+        """The instance has loaded the code and run the initializer."""
+        self._left_start(instance)
+        self.ready += 1
+        now = _perf()
+        for call in instance.calls.values():  # sent along with INIT; its own time begins now
+            call.sent_s = now
+            call.cold = True
+        self.scheduler.record_start(instance, 0)
+        if instance.retiring:
+            self.drain(instance)
+            return
+        for _ in range(instance.free_slots):
+            if not self.waiting:
+                break
+            call = self.next_call()
+            call.cold = True
+            instance.send(call)
+        if instance.free_slots > 0:
+            instance.idle_since_s = now
+            self.idle.append(instance)
+        self.scheduler.want(self)
+
+    def start_failed(self, instance: Instance, outcome: Outcome) -> None:
+        """Loading or the initializer failed. The instance is abandoned."""
+        self.scheduler.record_start(instance, outcome.code)
+        calls = list(instance.calls.values())
+        instance.calls.clear()
+        instance.kill("its start failed")
+        self.fail_start(calls, outcome)
+
+    def fail_start(self, calls: list[Call], outcome: Outcome) -> None:
+        """A start came to nothing: calls try again on another instance, or get the outcome.
+
+        A wrong handler or module fails the same way each time, so everyone in the line hears of it at once.
+        """
+        if not calls and self.waiting:
+            calls = [self.next_call()]
+        if outcome.code == 4001:
+            while self.waiting:
+                calls.append(self.next_call())
+        again: list[Call] = []
+        for call in calls:
+            call.attempts += 1
+            call.sent_s = 0.0
+            if outcome.code == 4001 or call.attempts >= START_ATTEMPTS:
+                call.cold = True
+                self.complete(call, _copy(outcome))
+            else:
+                again.append(call)
+        self.put_back(again)
+        self.scheduler.want(self)
+
+    def ended(self, instance: Instance, before: State) -> None:
+        """The instance is dead; its calls are answered once it is known why."""
+        if before is State.STARTING:
+            self._left_start(instance)
+        elif before is State.READY:
+            self.ready -= 1
+            if instance in self.idle:
+                self.idle.remove(instance)
+        self.instances.discard(instance)
+        self.scheduler.bury(instance, before)
+
+    def _left_start(self, instance: Instance) -> None:
+        self.starting -= 1
+        self.assigned -= instance.assigned
+        self.scheduler.start_over()
+
+    def drain(self, instance: Instance) -> None:
+        """No more calls for it; it ends when it has none."""
+        if instance.state is State.READY:
+            if not instance.calls:
+                instance.kill("drained")
+                return
+            if instance in self.idle:
+                self.idle.remove(instance)
+            instance.move_to(State.DRAINING)
+            self.ready -= 1
+        elif instance.state is State.STARTING:
+            if instance.calls:  # it may have begun with its call already: a second run elsewhere would be a duplicate
+                instance.retiring = True
+            else:
+                instance.kill("its function changed")
+
+    # --- how many ----------------------------------------------------------------------------------------
+
+    def shortage(self, now: float) -> int:
+        """How many more instances should be started now."""
+        waiting = len(self.waiting)
+        if not waiting:
+            return 0
+        function = self.function
+        coming = (self.opening + self.starting) * function.concurrent_num - self.assigned
+        wanted = math.ceil((waiting - coming) / function.concurrent_num)
+        if function.max_instances != UNLIMITED:
+            wanted = min(wanted, function.max_instances - self.count)
+        if wanted > 0 and self.ready and now - self.waiting[0].submitted_s < _SHORT_WAIT_S:
+            expected_s = waiting * self.mean_s / (self.ready * function.concurrent_num)
+            if expected_s < _SHORT_WAIT_S:
+                return 0
+        return max(0, wanted)
+
+    @property
+    def count(self) -> int:
+        """Instances that exist or are being started."""
+        return self.opening + len(self.instances)
+
+    @property
+    def share_mib(self) -> int:
+        """Memory that its instances are promised."""
+        return self.count * self.function.memory_mib
+
+    def tail_line(self, call: Call, level: int, time_s: float, text: bytes) -> bytes:
+        """Log text as the answer's tail shows it."""
+        if level:
+            head = f"{iso_utc(min(max(time_s, 0.0), 4e9))} {call.request_id} {_LEVEL_NAMES.get(level, 'INFO')} "
+            return head.encode() + text.removesuffix(b"\n") + b"\n"
+        return text if text.endswith(b"\n") else text + b"\n"
+
+
+def _copy(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.code, outcome.body, text=outcome.text, function_error=outcome.function_error)
+
+
+def outcome_of_end(reason: str, oom_kills: int, status: int | None, signal: int, *, starting: bool) -> Outcome:
+    """What the calls of an instance get that ended under them."""
+    how = ""
+    if oom_kills:
+        return codes.platform_outcome(codes.OUT_OF_MEMORY, "runtime memory limit exceeded", "OutOfMemory")
+    if reason.startswith("broken frame"):
+        return codes.platform_outcome(codes.PROTOCOL, f"instance ended: {reason}", "ProtocolError")
+    if reason == CHANNEL_ENDED and status is None and signal == signals.SIGKILL:
+        how = "closed its channel"
+    elif reason == CHANNEL_ENDED:
+        reason = ""
+    how = how or reason or (f"killed by signal {signal}" if signal else f"exited with status {status}")
+    if starting:
+        return codes.platform_outcome(
+            codes.INIT_FAILED, f"function initialization exception, error: instance {how}", "InstanceExited"
+        )
+    return codes.platform_outcome(codes.EXITED, f"function instance {how}", "InstanceExited")

@@ -1,0 +1,468 @@
+"""Decides which function version gets an instance, and when instances are frozen, evicted and ended.
+
+Fairness: of the versions that want instances the one that has least memory comes first; each has a bounded waiting
+line of its own; when the node is full, idle instances go first, and a version that has more than another gives up an
+instance after its answer.
+"""
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from fgd.call import Call
+from fgd.clock import new_request_id
+from fgd.config import Config
+from fgd.errors import PlatformError, Unavailable
+from fgd.instance import codes
+from fgd.instance.blanks import BlankPool, discard
+from fgd.instance.budget import Budget
+from fgd.instance.instance import Instance, State
+from fgd.instance.logtap import LogTap
+from fgd.instance.pool import Pool, outcome_of_end
+from fgd.instance.recorder import Recorder
+from fgd.linux.reactor import Reactor
+from fgd.model import Function
+from fgd.sandbox.api import Limits, Sandbox, SandboxHost
+from fgd.store.api import LogBook, StartRecord
+from fgd.wire import frames
+
+log = logging.getLogger(__name__)
+
+_TICK_S: Final = 0.05
+_REVIEW_S: Final = 0.004
+#: Importing a handler may take this long, before the initializer's own timeout begins.
+LOAD_TIMEOUT_S: Final = 60.0
+#: A call that was cancelled or timed out among others on its instance has this long to stop.
+_STOP_GRACE_S: Final = 1.0
+_POOL_KEEP_S: Final = 300.0
+_perf = time.perf_counter
+
+type InitDocument = Callable[[Function, str, str, str], bytes]
+"""(function, instance id, load request id, init request id) -> body of the INIT frame."""
+
+
+def _share_mib(pool: Pool) -> int:
+    return pool.share_mib
+
+
+class Scheduler:
+    """The one owner of pools, blanks and the budget. Everything but `run` is synchronous."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        host: SandboxHost,
+        reactor: Reactor,
+        nursery: trio.Nursery,
+        budget: Budget,
+        book: LogBook,
+        recorder: Recorder,
+        init_document: InitDocument,
+        throttled: Callable[[Function], None],
+    ) -> None:
+        self._host = host
+        self._reactor = reactor
+        self._nursery = nursery
+        self._book = book
+        self._recorder = recorder
+        self._init_document = init_document
+        self.throttled = throttled
+        self.budget = budget
+        self.blanks = BlankPool(host, nursery, config.blank_pool, config.blank_pool_max)
+        self.pools: dict[tuple[str, str], Pool] = {}
+        #: Calls in all waiting lines.
+        self.waiting = 0
+        #: Versions for which there is no room on the node.
+        self.starving: OrderedDict[Pool, None] = OrderedDict()
+        self.evictions = 0
+        self.lines_dropped = 0
+        self._wanting: OrderedDict[Pool, None] = OrderedDict()
+        self._review: set[Pool] = set()
+        self._review_wake = trio.Event()
+        self._starts = 0
+        self._dying = 0
+        self._closed = False
+        self._last_second = 0.0
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes the settings that may change while fgd runs."""
+        self._config = config
+        self.queue_max = config.queue_max
+        self.queue_total_max = config.queue_total_max
+        self.blanks.resize(config.blank_pool, config.blank_pool_max)
+
+    # --- calls -------------------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> None:
+        """See `fgd.invoke.api.Invoker.submit`."""
+        call.submitted_s = _perf()
+        function = call.function
+        pool = self.pools.get((function.func_id, function.version))
+        if pool is None:
+            if self._closed:
+                raise Unavailable("fgd is shutting down; try again later")
+            pool = self._new_pool(function)
+        elif self._closed:
+            raise Unavailable("fgd is shutting down; try again later")
+        pool.submit(call)
+
+    def cancel(self, call: Call) -> None:
+        """See `fgd.invoke.api.Invoker.cancel`."""
+        self._stop_call(call, codes.CANCELLED, "function invocation canceled", "Canceled")
+
+    def _new_pool(self, function: Function) -> Pool:
+        pool = self.pools[(function.func_id, function.version)] = Pool(self, function)
+        return pool
+
+    def _stop_call(self, call: Call, code: int, message: str, error_type: str) -> None:
+        pool = self.pools.get((call.function.func_id, call.function.version))
+        instance = call.instance
+        if isinstance(instance, Instance) and call.call_id in instance.calls:
+            if instance.capacity == 1:
+                instance.calls.pop(call.call_id)
+                instance.kill(message)
+            else:
+                instance.abandon(call, _perf())
+            instance.pool.complete(call, codes.platform_outcome(code, message, error_type), instance.id)
+        elif pool is not None and call in pool.waiting:
+            pool.waiting.remove(call)
+            self.waiting -= 1
+            pool.complete(call, codes.platform_outcome(code, message, error_type))
+
+    # --- functions ---------------------------------------------------------------------------------------
+
+    def function_changed(self, old: Function | None, new: Function | None) -> None:
+        """A version was made, changed or removed: instances of what it was take no more calls."""
+        current = new or old
+        if current is None:
+            return
+        if new is not None and not new.disabled:
+            self.blanks.want(new.runtime)
+        pool = self.pools.get((current.func_id, current.version))
+        if pool is None:
+            return
+        if new is not None:
+            pool.function = new
+        for instance in list(pool.instances):
+            pool.drain(instance)
+        if new is None:
+            while pool.waiting:
+                call = pool.next_call()
+                pool.complete(
+                    call, codes.platform_outcome(codes.CANCELLED, "the function was deleted", "FunctionDeleted")
+                )
+            self.pools.pop((current.func_id, current.version), None)
+        self.want(pool)
+
+    # --- starting ----------------------------------------------------------------------------------------
+
+    def want(self, pool: Pool) -> None:
+        """Looks whether the pool needs more instances; starts what may be started now."""
+        if not pool.waiting:
+            return
+        if pool.shortage(_perf()) > 0:
+            if pool not in self.starving:
+                self._wanting[pool] = None
+            self._pump()
+        elif pool.ready and not self._closed:
+            # It bets on a running instance; look again soon whether the bet was won.
+            if not self._review:
+                self._review_wake.set()
+            self._review.add(pool)
+
+    def _pump(self) -> None:
+        now = _perf()
+        while self._wanting and self._starts < self._config.starts_at_once and not self._closed:
+            pool = min(self._wanting, key=_share_mib)  # the first of those that have least
+            del self._wanting[pool]
+            if pool.shortage(now) <= 0:
+                continue
+            if not self._make_room(pool):
+                self.starving[pool] = None
+                continue
+            self._start(pool)
+            if pool.shortage(now) > 0:
+                self._wanting[pool] = None
+
+    def _make_room(self, pool: Pool) -> bool:
+        memory_mib = pool.function.memory_mib
+        while not self.budget.take(memory_mib):
+            victim = self._idle_longest()
+            if victim is None:
+                return False
+            self.evictions += 1
+            victim.kill("evicted: its memory is needed")
+        return True
+
+    def _idle_longest(self) -> Instance | None:
+        best, since = None, math.inf
+        for pool in self.pools.values():
+            for instance in pool.idle:
+                if not instance.calls and instance.free_slots == instance.capacity and instance.idle_since_s < since:
+                    best, since = instance, instance.idle_since_s
+        return best
+
+    def retire_for_others(self, pool: Pool, instance: Instance) -> bool:
+        """After an answer on a full node: whether this instance shall make room for a version that starves."""
+        if instance.calls:
+            return False
+        now = _perf()
+        for needy in list(self.starving):
+            if needy.shortage(now) <= 0:
+                del self.starving[needy]
+            elif needy is not pool and (
+                not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib
+            ):
+                break
+        else:
+            return False
+        self.evictions += 1
+        instance.kill("retired: another function needs its memory")
+        return True
+
+    def _start(self, pool: Pool) -> None:
+        self._starts += 1
+        blank = self.blanks.take(pool.function.runtime)
+        if blank is not None:
+            self._begin(pool, pool.function, blank, _perf(), pooled=True)
+        else:
+            pool.opening += 1
+            self._nursery.start_soon(self._open, pool, pool.function)
+
+    async def _open(self, pool: Pool, function: Function) -> None:
+        began_s = _perf()
+        try:
+            sandbox = await self._host.open(function.runtime)
+        except PlatformError as error:
+            log.error("instance of %s not started: %s", function.name, error)
+            pool.opening -= 1
+            self.start_over()
+            self._release_room(function)
+            outcome = codes.platform_outcome(codes.INIT_FAILED, f"sandbox could not be made: {error}", "SandboxError")
+            outcome.function_error = False
+            pool.fail_start([], outcome)
+            return
+        pool.opening -= 1
+        if self._closed or pool.function is not function or not pool.waiting:
+            # What it was opened for is gone or was served meanwhile.
+            self.start_over()
+            self._release_room(function)
+            self.want(pool)
+            await discard(sandbox)
+            return
+        self._begin(pool, function, sandbox, began_s, pooled=False)
+
+    def start_over(self) -> None:
+        """A start has ended, well or not: another one may begin."""
+        self._starts -= 1
+        if self._wanting:
+            self._nursery.start_soon(self._pump_soon)
+
+    async def _pump_soon(self) -> None:
+        self._pump()
+
+    def _release_room(self, function: Function) -> None:
+        self.budget.give_back(function.memory_mib)
+        self._feed_starving()
+
+    def _feed_starving(self) -> None:
+        if self.starving:
+            self._wanting.update(self.starving)
+            self.starving.clear()
+        if self._wanting:
+            self._pump()
+
+    def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
+        config = self._config
+        tap = LogTap(
+            self._book, function.func_id, function.version, sandbox.id,
+            lines_per_s=config.log_lines_per_s, bytes_per_s=config.log_bytes_per_s,
+        )  # fmt: skip
+        instance = Instance(pool, function, sandbox, self._reactor, tap)
+        instance.started_s = began_s
+        instance.pooled = pooled
+        instance.load_request_id = new_request_id()
+        instance.init_request_id = new_request_id() if function.initializer_handler else ""
+        pool.instances.add(instance)
+        pool.starting += 1
+        sandbox.bind(function.code_digest, Limits.for_memory(function.memory_mib))
+        body = self._init_document(function, sandbox.id, instance.load_request_id, instance.init_request_id)
+        instance.begin(frames.frame(frames.INIT, 0, body))
+        if not pool.ready and pool.waiting:
+            instance.assigned = True
+            pool.assigned += 1
+            instance.send(pool.next_call())
+
+    def record_start(self, instance: Instance, code: int) -> None:
+        """Writes down how a start went: code 0, or why it failed."""
+        ready = instance.ready
+        total_us = int((_perf() - instance.started_s) * 1e6)
+        load_us, init_us = min(ready.load_us, total_us), min(ready.init_us, total_us)
+        self._recorder.start(
+            StartRecord(
+                time.time() - total_us / 1e6,
+                instance.function.func_id,
+                instance.function.version,
+                instance.id,
+                max(0, total_us - load_us - init_us),
+                load_us,
+                init_us,
+                code,
+                instance.load_request_id,
+                instance.init_request_id,
+                min(max(ready.memory_bytes, 0), instance.function.memory_mib << 20),
+                instance.pooled,
+            )
+        )
+        instance.started_s = 0.0
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    def bury(self, instance: Instance, before: State) -> None:
+        """Waits for what is left of a dead instance, then answers its calls."""
+        self._dying += 1
+        # Given back at once, so that an eviction makes room for the start that asked for it.
+        self.budget.give_back(instance.function.memory_mib)
+        self._nursery.start_soon(self._bury, instance, before)
+
+    async def _bury(self, instance: Instance, before: State) -> None:
+        report = await instance.sandbox.wait()
+        instance.close()
+        self.lines_dropped += instance.tap.dropped_total
+        self._dying -= 1
+        calls = list(instance.calls.values())
+        instance.calls.clear()
+        starting = before is State.STARTING
+        outcome = outcome_of_end(
+            instance.end_reason or report.reason, report.oom_kills, report.status, report.signal, starting=starting
+        )
+        if starting:
+            if calls or not instance.end_reason:
+                self.record_start(instance, outcome.code)
+                instance.pool.fail_start(calls, outcome)
+        elif calls:
+            log.info("instance %s of %s ended: %s", instance.id, instance.function.name, outcome.body.decode())
+            for call in calls:
+                copy = codes.platform_outcome(outcome.code, "", "")
+                copy.body = outcome.body
+                copy.duration_us = int((_perf() - call.sent_s) * 1e6)
+                instance.pool.complete(call, copy, instance.id)
+        self._feed_starving()
+        self.want(instance.pool)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Looks after deadlines, freezing and keep-alive until cancelled."""
+        self._nursery.start_soon(self._run_reviews)
+        while True:
+            await trio.sleep(_TICK_S)
+            self.tick(_perf())
+
+    async def _run_reviews(self) -> None:
+        while True:
+            await self._review_wake.wait()
+            self._review_wake = trio.Event()
+            await trio.sleep(_REVIEW_S)
+            pools, self._review = self._review, set()
+            for pool in pools:
+                self.want(pool)
+
+    def tick(self, now: float) -> None:
+        """One look at every instance."""
+        config = self._config
+        freeze_before = now - config.freeze_delay_ms / 1000 if config.freeze else -math.inf
+        idle_before = now - config.keep_alive_s
+        second = now >= self._last_second + 1
+        if second:
+            self._last_second = now
+        for key, pool in list(self.pools.items()):
+            for instance in list(pool.instances):
+                if instance.calls:
+                    self._check_deadlines(instance, now)
+                elif instance.state is State.READY:
+                    if instance.idle_since_s < idle_before:
+                        instance.kill("idle")
+                    elif (
+                        not instance.frozen
+                        and instance.idle_since_s < freeze_before
+                        and instance.free_slots == instance.capacity
+                    ):
+                        instance.freeze()
+                elif instance.state is State.STARTING:
+                    self._check_start(instance, now)
+                if instance.capacity > 1 and instance.abandoned_since(now - _STOP_GRACE_S):
+                    pool.drain(instance)
+                if second:
+                    instance.tap.tick(time.time())
+            if pool.instances or pool.waiting or pool.opening:
+                pool.used_s = now
+                self.want(pool)
+            elif now - pool.used_s > _POOL_KEEP_S:
+                del self.pools[key]
+
+    def _check_deadlines(self, instance: Instance, now: float) -> None:
+        if instance.state is State.STARTING:
+            self._check_start(instance, now)
+            return
+        timeout_s = instance.function.timeout_s
+        for call in list(instance.calls.values()):
+            if now - call.sent_s <= timeout_s:
+                return  # in the order of their starts: nobody behind it is older
+            self._stop_call(call, codes.TIMED_OUT, "invoke timed out", "TimedOut")
+
+    def _check_start(self, instance: Instance, now: float) -> None:
+        allowed_s = LOAD_TIMEOUT_S + instance.function.initializer_timeout_s
+        if instance.started_s and now - instance.started_s > allowed_s:
+            outcome = codes.platform_outcome(
+                codes.INIT_TIMED_OUT, "runtime initialization timed out", "InitializationTimeout"
+            )
+            instance.pool.start_failed(instance, outcome)
+
+    # --- the whole ---------------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> int:
+        """Calls that are being worked on or wait."""
+        return self.waiting + sum(len(i.calls) for pool in self.pools.values() for i in pool.instances)
+
+    def count(self) -> dict[str, int]:
+        """Instances by state, and those that are frozen."""
+        counts = {"starting": 0, "idle": 0, "busy": 0, "frozen": 0, "draining": 0, "ending": self._dying}
+        for pool in self.pools.values():
+            for instance in pool.instances:
+                if instance.state is State.STARTING:
+                    counts["starting"] += 1
+                elif instance.state is State.DRAINING:
+                    counts["draining"] += 1
+                elif instance.calls:
+                    counts["busy"] += 1
+                elif instance.frozen:
+                    counts["frozen"] += 1
+                else:
+                    counts["idle"] += 1
+        return counts
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no more calls, lets those at work end for so long, then ends every instance."""
+        self._closed = True
+        with trio.move_on_after(seconds):
+            while self.busy:
+                await trio.sleep(0.02)
+        self.blanks.close()
+        for pool in list(self.pools.values()):
+            while pool.waiting:
+                outcome = codes.platform_outcome(codes.CANCELLED, "fgd is shutting down", "ShuttingDown")
+                pool.complete(pool.next_call(), outcome)
+            for instance in list(pool.instances):
+                instance.kill("fgd is shutting down")
+        with trio.move_on_after(5):
+            while self._dying:
+                await trio.sleep(0.01)
