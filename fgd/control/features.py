@@ -1,0 +1,121 @@
+"""Fields that fgd stores without acting on them, and fields whose value would need a part that is not built.
+
+Terraform sends many of them empty; only a value that means something is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fgd.control.rules import shown, text_of
+from fgd.errors import BadParameter, NotBuilt
+
+#: Field -> what it needs. A value that says nothing (null, "", 0, false, [], or an object of such) is accepted.
+UNBUILT: Final = {
+    "func_vpc": "networks of functions",
+    "mount_config": "disk mounts",
+    "depend_version_list": "dependencies",
+    "custom_image": "container images",
+    "enable_dynamic_memory": "memory per request",
+    "network_controller": "networks of functions",
+    "domain_names": "private domain names",
+    "peering_cidr": "networks of functions",
+    "gpu_memory": "GPUs",
+    "gpu_type": "GPUs",
+    "pre_stop_handler": "pre-stop handlers",
+    "pre_stop_timeout": "pre-stop handlers",
+    "heartbeat_handler": "heartbeats",
+    "restore_hook_handler": "snapshots",
+    "restore_hook_timeout": "snapshots",
+    "enable_class_isolation": "Java",
+    "enable_auth_in_header": "container images",
+    "is_stateful_function": "sticky sessions",
+    "is_return_stream": "streamed answers",
+    "log_config": "log groups and streams",
+    "tags": "tags",
+    "reserved_instance_count": "reserved instances",
+}
+
+#: Field -> type; kept with the function and given back.
+ECHOED: Final[Mapping[str, type]] = {
+    "xrole": str,
+    "app_xrole": str,
+    "enterprise_project_id": str,
+    "lts_custom_tag": dict,
+    "enable_lts_log": bool,
+    "user_data_encrypt_kms_key_id": str,
+    "code_encrypt_kms_key_id": str,
+    "extend_config": str,
+    "ephemeral_storage": int,
+}
+
+#: Code types that need something else than an upload.
+UNBUILT_CODE_TYPES: Final = {
+    "obs": "code packages from object storage",
+    "jar": "Java",
+    "Custom-Image-Swr": "container images",
+}
+EPHEMERAL_STORAGE_MIB: Final = 512
+ECHO_MAX_CHARS: Final = 4096
+_TAG_MAX_CHARS: Final = 256
+
+
+def says_nothing(value: object) -> bool:
+    """Whether a JSON value holds nothing but nulls, empty text, zeros and false."""
+    if isinstance(value, dict):
+        return all(map(says_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(says_nothing, value))
+    return not value
+
+
+def refuse_unbuilt(body: Mapping[str, object]) -> None:
+    """Stops a request that asks for a part that fgd does not have.
+
+    Raises:
+        NotBuilt: names the field.
+    """
+    for field, part in UNBUILT.items():
+        value = body.get(field)
+        if field == "mount_config" and isinstance(value, dict):
+            value = value.get("func_mounts")
+        if not says_nothing(value):
+            raise NotBuilt(f"{field}: this version of fgd has no {part}; leave the field out or empty")
+
+
+def echo_of(body: Mapping[str, object]) -> dict[str, object]:
+    """The stored-only fields of a request, checked for their type; empty values are kept as None.
+
+    Raises:
+        BadParameter: wrong type, too long.
+        NotBuilt: `ephemeral_storage` of more than the 512 MB that every instance has.
+    """
+    found: dict[str, object] = {}
+    for field, kind in ECHOED.items():
+        value = body.get(field)
+        if value is None:
+            continue
+        if type(value) is not kind:
+            raise BadParameter(f"{field}: must be {_kind_name(kind)}, not {shown(value)}")
+        if isinstance(value, str) and len(text_of(field, value)) > ECHO_MAX_CHARS:
+            raise BadParameter(f"{field}: must be at most {ECHO_MAX_CHARS} characters, not {len(value)}")
+        if isinstance(value, dict):
+            _check_log_tags(field, value)
+        found[field] = value if value not in ("", {}) else None
+    storage = found.get("ephemeral_storage")
+    if storage == 10240:
+        raise NotBuilt("ephemeral_storage: this version of fgd gives every instance 512 MB in /tmp; send 512")
+    if storage not in (None, EPHEMERAL_STORAGE_MIB):
+        raise BadParameter(f"ephemeral_storage: must be 512 or 10240 (MB), not {shown(storage)}")
+    if body.get("type") not in (None, "", "v1", "v2"):
+        raise BadParameter(f"type: must be v1 or v2, not {shown(body.get('type'))}")
+    return found
+
+
+def _kind_name(kind: type) -> str:
+    return {str: "a string", bool: "true or false", int: "a whole number", dict: "an object"}[kind]
+
+
+def _check_log_tags(field: str, value: Mapping[object, object]) -> None:
+    texts = (*value.keys(), *value.values())
+    if len(value) > 10 or not all(isinstance(text, str) and len(text) <= _TAG_MAX_CHARS for text in texts):
+        raise BadParameter(f"{field}: must be an object of at most 10 strings of at most {_TAG_MAX_CHARS} characters")

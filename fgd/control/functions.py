@@ -1,0 +1,323 @@
+"""Functions: create, change, disable, delete. Nothing is half applied.
+
+Order of every change: the code package into the code store, then the function into the catalog (one transaction),
+then into memory, with no wait between the last two. A crash before the catalog's commit leaves at most a package that
+nothing names, which `sweep_code` removes. Changes of one function are serialised; each is applied whole to what it
+finds, so the last writer wins.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+import trio
+
+from fgd.clock import new_request_id
+from fgd.config import Config
+from fgd.control import rules, variables
+from fgd.control.fields import DEFAULT_INSTANCES, Change, NewFunction
+from fgd.control.upload import Upload
+from fgd.errors import BadCode, FunctionExists, RequestError, StateError, TooManyFunctions, TooMuchCode
+from fgd.invoke.resolve import Directory, Key
+from fgd.model import DISABLED, Function
+from fgd.store.api import Catalog, CodePackage, CodeStore
+from fgd.units import MIB
+from fgd.urn import LATEST, FunctionUrn
+
+#: Fields that an instance was started with.
+_SEEN_BY_INSTANCES: Final = (
+    "handler", "timeout_s", "memory_mib", "code_digest", "user_data", "encrypted_user_data", "initializer_handler",
+    "initializer_timeout_s", "concurrent_num",
+)  # fmt: skip
+
+
+class Secrets(Protocol):
+    """Encryption at rest; the real thing is `fgd.store.secrets.Secrets`."""
+
+    def encrypt(self, plain: str, context: str) -> str: ...
+    def decrypt(self, ciphertext: str, context: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a project has: number of functions, bytes of their packages."""
+
+    functions: int
+    code_bytes: int
+
+
+class Functions:
+    """The operations on functions. One object per node; `Directory` is changed by nobody else."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Directory,
+        catalog: Catalog,
+        code: CodeStore,
+        secrets: Secrets,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._catalog = catalog
+        self._code = code
+        self._secrets = secrets
+        self._now_s = now_s
+        self._locks: dict[Key, tuple[trio.Lock, list[None]]] = {}
+        self._quota_lock = trio.Lock()
+
+    def resolve(self, urn: FunctionUrn) -> Function:
+        """See `Directory.resolve`."""
+        return self._directory.resolve(urn)
+
+    def list(self, project_id: str, package: str = "", name_part: str = "") -> list[Function]:
+        """A project's functions by package and name, of one package, whose name holds a text."""
+        return [
+            function
+            for function in self._directory.list(project_id)
+            if (not package or function.package == package) and name_part in function.name
+        ]
+
+    def usage(self, project_id: str) -> Usage:
+        """What counts against the project's quotas."""
+        mine = self._directory.list(project_id)
+        return Usage(len(mine), sum(function.code_size_bytes for function in mine))
+
+    async def create(self, project_id: str, new: NewFunction) -> Function:
+        """Stores a new function.
+
+        Raises:
+            FunctionExists: the name is taken in its package.
+            TooManyFunctions, TooMuchCode: over a quota of the project.
+            BadCode: the archive is broken or hostile.
+            StorageFull: no room. In every case nothing has changed.
+        """
+        key = (project_id, new.package, new.name)
+        async with self._locked(key):
+            self._check_new(key, len(new.upload.data))
+            package = await self._stored(new.upload)
+            async with self._quota_lock:
+                self._check_new(key, package.size_bytes)
+                now_s = self._now_s()
+                func_id = new_request_id()
+                function = Function(
+                    func_id=func_id,
+                    project_id=project_id,
+                    package=new.package,
+                    name=new.name,
+                    runtime=new.runtime,
+                    handler=new.handler,
+                    timeout_s=new.timeout_s,
+                    memory_mib=new.memory_mib,
+                    description=new.description,
+                    code_type=new.upload.code_type,
+                    code_filename=new.upload.code_filename or new.upload.inline_name,
+                    code_digest=package.digest,
+                    code_size_bytes=package.size_bytes,
+                    user_data=new.user_data,
+                    encrypted_user_data=self._sealed(func_id, new.secret),
+                    initializer_handler=new.initializer_handler,
+                    initializer_timeout_s=new.initializer_timeout_s,
+                    max_instances=new.max_instances,
+                    enabled_max_instances=new.max_instances or DEFAULT_INSTANCES,
+                    concurrent_num=new.concurrent_num,
+                    created_s=now_s,
+                    last_modified_s=now_s,
+                    echo={name: value for name, value in new.echo.items() if value is not None},
+                )
+                await self._commit(function)
+        return function
+
+    async def configure(self, urn: FunctionUrn, parse: Callable[[Function], Change]) -> Function:
+        """Changes the configuration.
+
+        Args:
+            urn: the function; only `latest` can be changed.
+            parse: gives the change, from the function as it is when its turn has come.
+
+        Raises:
+            RequestError: from `parse`, or for values that do not go together.
+        """
+        async with self._locked(urn.key):
+            old = self._latest(urn)
+            change = parse(old)
+            values = dict(change.values)
+            plain = variables.parse("user_data", values.get("user_data", old.user_data))
+            secret = stored = self._opened(old)
+            if change.secret is not None:
+                secret = variables.unmask(change.secret, stored)
+                if secret != stored:
+                    # The same text sealed again would look like other text.
+                    values["encrypted_user_data"] = self._sealed(old.func_id, secret)
+            variables.check_together(plain, secret)
+            echo = {**old.echo, **change.echo}
+            values["echo"] = {name: value for name, value in echo.items() if value is not None}
+            new = self._changed(old, values)
+            rules.entries_agree(new.handler, new.initializer_handler, new.initializer_timeout_s)
+            await self._commit(new)
+        return new
+
+    async def limit_instances(self, urn: FunctionUrn, max_instances: int) -> Function:
+        """Sets how many instances there may be; 0 disables the function, any other value enables it."""
+        values: dict[str, object] = {"max_instances": max_instances}
+        if max_instances != DISABLED:
+            values["enabled_max_instances"] = max_instances
+        async with self._locked(urn.key):
+            new = self._changed(self._latest(urn), values)
+            await self._commit(new)
+        return new
+
+    async def mark(self, urn: FunctionUrn, name: str, value: object) -> Function:
+        """Stores a field that is only kept and given back."""
+        async with self._locked(urn.key):
+            old = self._latest(urn)
+            new = self._changed(old, {"echo": {**old.echo, name: value}})
+            await self._commit(new)
+        return new
+
+    async def replace_code(self, urn: FunctionUrn, parse: Callable[[Function], Upload | None]) -> Function:
+        """Puts other code in place; None from `parse` changes nothing.
+
+        Raises:
+            as `create`; the function keeps its code then.
+        """
+        async with self._locked(urn.key):
+            old = self._latest(urn)
+            upload = parse(old)
+            if upload is None:
+                return old
+            self._check_code(old, len(upload.data))
+            package = await self._stored(upload)
+            async with self._quota_lock:
+                self._check_code(old, package.size_bytes)
+                new = self._changed(
+                    old,
+                    {
+                        "code_type": upload.code_type,
+                        "code_filename": upload.code_filename or upload.inline_name,
+                        "code_digest": package.digest,
+                        "code_size_bytes": package.size_bytes,
+                    },
+                )
+                await self._commit(new)
+        return new
+
+    async def delete(self, urn: FunctionUrn) -> None:
+        """Deletes a function with its settings; its instances end, its logs stay until they are too old.
+
+        Raises:
+            FunctionNotFound: there is none.
+        """
+        async with self._locked(urn.key):
+            function = self._latest(urn)
+            with trio.CancelScope(shield=True):
+                await self._catalog.delete_function(function)
+                self._directory.remove(function)
+
+    async def code(self, function: Function) -> bytes:
+        """The code package as a ZIP.
+
+        Raises:
+            StateError: it is missing from the code store.
+        """
+        try:
+            return await self._code.archive(function.code_digest)
+        except KeyError as error:
+            raise StateError(
+                f"func_code: the package of {function.name} is missing from the state directory; upload it again"
+            ) from error
+
+    def user_data(self, function: Function) -> dict[str, str]:
+        """All variables, secrets decrypted: for the instance alone, never for an answer."""
+        return {**variables.parse("user_data", function.user_data), **self._opened(function)}
+
+    def secret_names(self, function: Function) -> dict[str, str]:
+        """The encrypted variables, for an answer that masks their values."""
+        return dict.fromkeys(self._opened(function), variables.MASK)
+
+    async def sweep_code(self, also_used: Collection[str] = ()) -> int:
+        """Removes packages that no function names; gives their number.
+
+        The store leaves young ones alone: a package is unnamed between the code store and the catalog.
+
+        Args:
+            also_used: digests that running instances of older revisions still need.
+        """
+        return await self._code.sweep({function.code_digest for function in self._directory} | set(also_used))
+
+    @asynccontextmanager
+    async def _locked(self, key: Key) -> AsyncIterator[None]:
+        """One change of a function at a time; the lock is forgotten with its last user."""
+        lock, users = self._locks.setdefault(key, (trio.Lock(), []))
+        users.append(None)
+        try:
+            async with lock:
+                yield
+        finally:
+            users.pop()
+            if not users:
+                self._locks.pop(key, None)
+
+    async def _stored(self, upload: Upload) -> CodePackage:
+        """Puts code into the code store."""
+        if upload.inline_name:
+            return await self._code.add_inline(upload.inline_name, upload.data)
+        try:
+            return await self._code.add_zip(upload.data)
+        except BadCode as error:
+            raise BadCode(f"func_code.file: {error}") from error
+
+    async def _commit(self, function: Function) -> None:
+        """Catalog, then memory. Not cancelled between: a client that goes away must not split them."""
+        with trio.CancelScope(shield=True):
+            await self._catalog.put_function(function)
+            self._directory.put(function)
+
+    def _latest(self, urn: FunctionUrn) -> Function:
+        function = self._directory.resolve(urn)
+        if function.version != LATEST:
+            raise RequestError("function_urn: a published version cannot be changed")
+        return function
+
+    def _changed(self, old: Function, values: Mapping[str, object]) -> Function:
+        """A later state; the revision grows if instances of the old state are of no use for the new one."""
+        new = msgspec.structs.replace(old, last_modified_s=max(self._now_s(), old.last_modified_s), **values)
+        if any(getattr(old, name) != getattr(new, name) for name in _SEEN_BY_INSTANCES):
+            new = msgspec.structs.replace(new, revision=old.revision + 1)
+        return new
+
+    def _check_new(self, key: Key, code_bytes: int) -> None:
+        if self._directory.by_key(key) is not None:
+            raise FunctionExists(f"func_name: the function {key[2]!r} exists already in package {key[1]!r}")
+        usage = self.usage(key[0])
+        if usage.functions >= self._config.functions_max:
+            raise TooManyFunctions(f"func_name: the project has its quota of {self._config.functions_max} functions")
+        self._check_bytes(usage.code_bytes + code_bytes)
+
+    def _check_code(self, old: Function, code_bytes: int) -> None:
+        self._check_bytes(self.usage(old.project_id).code_bytes - old.code_size_bytes + code_bytes)
+
+    def _check_bytes(self, code_bytes: int) -> None:
+        if code_bytes > self._config.code_quota_mib * MIB:
+            raise TooMuchCode(
+                f"func_code: the packages of the project would take {code_bytes} bytes; "
+                f"its quota is {self._config.code_quota_mib} MB"
+            )
+
+    def _sealed(self, func_id: str, secret: Mapping[str, str]) -> str:
+        if not secret:
+            return ""
+        return self._secrets.encrypt(msgspec.json.encode(dict(secret)).decode(), _context(func_id))
+
+    def _opened(self, function: Function) -> dict[str, str]:
+        if not function.encrypted_user_data:
+            return {}
+        text = self._secrets.decrypt(function.encrypted_user_data, _context(function.func_id))
+        return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _context(func_id: str) -> str:
+    return f"encrypted_user_data of {func_id}"

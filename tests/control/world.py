@@ -1,0 +1,56 @@
+"""The business side of the control plane over a state directory, without HTTP."""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgd.config import Config
+from fgd.control.asyncs import AsyncConfigs
+from fgd.control.fields import NewFunction, parse_new
+from fgd.control.functions import Functions
+from fgd.invoke.resolve import Directory
+from fgd.store.catalog import SqliteCatalog
+from fgd.store.code import FolderCodeStore
+
+PROJECT = "p" * 32
+INSTALLED = ("Python3.12",)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One daemon's life."""
+
+    directory: Directory
+    functions: Functions
+    configs: AsyncConfigs
+    catalog: SqliteCatalog
+    code: FolderCodeStore
+
+
+@asynccontextmanager
+async def world(state_dir: Path, config: Config | None = None, *, grace_s: float = 600.0) -> AsyncIterator[World]:
+    """Opens a state directory; closing and opening it again is a restart."""
+    config = config or Config()
+    catalog = await SqliteCatalog.open(state_dir)
+    try:
+        code = FolderCodeStore(state_dir, unpacked_max_mib=10, unpacked_max_files=100, grace_s=grace_s)
+        directory = Directory(await catalog.functions())
+        configs = AsyncConfigs(catalog, lambda: 1.0, await catalog.async_configs())
+        directory.subscribe(configs.forget)
+        functions = Functions(config, directory, catalog, code, catalog.secrets, lambda: 1.0)
+        yield World(directory, functions, configs, catalog, code)
+    finally:
+        await catalog.aclose()
+
+
+def inline(source: str) -> dict[str, object]:
+    """The fields of inline code."""
+    return {"code_type": "inline", "func_code": {"file": base64.b64encode(source.encode()).decode()}}
+
+
+def new(name: str, **fields: object) -> NewFunction:
+    """A parsed request to create a function."""
+    body: Mapping[str, object] = {"func_name": name, "runtime": "Python3.12", **inline("x = 1\n"), **fields}
+    return parse_new(body, INSTALLED)
