@@ -1,0 +1,135 @@
+"""fgd's own operations, for its command line and for monitoring."""
+
+import msgspec
+
+from fgd.api.operation import NOTHING, Access, Answer, Ask, Operation
+from fgd.api.services import Services
+from fgd.clock import iso_utc
+from fgd.control.asyncs import number
+from fgd.errors import BadQuery
+
+_V1 = "/fgd/v1"
+_KEYS = _V1 + "/keys"
+_FUNCTION = _V1 + "/functions/{function_urn}"
+_LINES_MAX = 10_000
+_RECORDS_MAX = 1000
+
+
+async def show_health(services: Services, ask: Ask) -> Answer:
+    return Answer({"status": "ok"})
+
+
+async def show_metrics(services: Services, ask: Ask) -> Answer:
+    return Answer(services.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def show_status(services: Services, ask: Ask) -> Answer:
+    return Answer({"project_id": services.project_id, **services.status()})
+
+
+async def show_runtimes(services: Services, ask: Ask) -> Answer:
+    return Answer({"runtimes": services.runtimes()})
+
+
+async def show_doctor(services: Services, ask: Ask) -> Answer:
+    return Answer(await services.doctor())
+
+
+async def create_key(services: Services, ask: Ask) -> Answer:
+    body = ask.optional_json()
+    key, token = await services.credentials.create(body.get("name"), body.get("project_id"))
+    return Answer(
+        {
+            "access_key": key.access_key,
+            "secret_key": key.secret_key,
+            "project_id": key.project_id,
+            "token": token.text,
+            "name": key.name,
+            "token_expires_at": iso_utc(token.expires_s),
+        }
+    )
+
+
+async def list_keys(services: Services, ask: Ask) -> Answer:
+    keys = [
+        {
+            "access_key": key.access_key,
+            "name": key.name,
+            "project_id": key.project_id,
+            "created_at": iso_utc(key.created_s),
+        }
+        for key in await services.credentials.list()
+    ]
+    return Answer({"keys": keys})
+
+
+async def delete_key(services: Services, ask: Ask) -> Answer:
+    await services.credentials.delete(ask.path["access_key"])
+    return NOTHING
+
+
+async def list_log_lines(services: Services, ask: Ask) -> Answer:
+    """Lines in order of time; `cursor` given as `after` goes on behind them, without `after` the newest come."""
+    function = services.functions.resolve(ask.urn())
+    await services.logs.flush()
+    lines, cursor = await services.logs.query(
+        function.func_id,
+        request_id=ask.query.get("request_id", ""),
+        after=number(ask.query, "after", 0, 2**53),
+        limit=_limit(ask, _LINES_MAX, 1000),
+        newest="after" not in ask.query,
+        match=ask.query.get("match", ""),
+    )
+    return Answer({"lines": lines, "cursor": cursor})
+
+
+async def list_invocations(services: Services, ask: Ask) -> Answer:
+    """Newest invocations with where their time went, and the newest cold starts (performance.md's names)."""
+    function = services.functions.resolve(ask.urn())
+    await services.logs.flush()
+    limit = _limit(ask, _RECORDS_MAX, 100)
+    request_id = ask.query.get("request_id", "")
+    invocations = await services.logs.invocations(function.func_id, request_id=request_id, limit=limit)
+    starts = await services.logs.starts(function.func_id, limit=limit)
+    if request_id:
+        instances = {record.instance_id for record in invocations if record.cold}
+        starts = [record for record in starts if record.instance_id in instances]
+    return Answer(
+        {
+            "invocations": [msgspec.structs.asdict(record) for record in invocations],
+            "starts": [msgspec.structs.asdict(record) for record in starts],
+        }
+    )
+
+
+def _limit(ask: Ask, most: int, default: int) -> int:
+    limit = number(ask.query, "limit", default)
+    if not 0 < limit <= most:
+        raise BadQuery(f"limit: must be 1 to {most}, not {limit}")
+    return limit
+
+
+OPERATIONS = (
+    Operation("show_health", "GET", "/healthz", "Whether the control plane answers", show_health, access=Access.PUBLIC),
+    Operation("show_metrics", "GET", "/metrics", "Metrics as Prometheus text", show_metrics, access=Access.ANY),
+    Operation("show_status", "GET", _V1 + "/status", "State of the node", show_status, access=Access.ADMIN),
+    Operation("show_runtimes", "GET", _V1 + "/runtimes", "Interpreters found", show_runtimes, access=Access.ANY),
+    Operation("show_doctor", "GET", _V1 + "/doctor", "What this host lacks", show_doctor, access=Access.ADMIN),
+    Operation(
+        "create_key", "POST", _KEYS, "Make a pair of keys and a token", create_key,
+        access=Access.ADMIN, fields=("name", "project_id"),
+    ),
+    Operation("list_keys", "GET", _KEYS, "List access keys", list_keys, access=Access.ADMIN),
+    Operation(
+        "delete_key", "DELETE", _KEYS + "/{access_key}", "Revoke a pair of keys and its tokens", delete_key,
+        status=204, access=Access.ADMIN,
+    ),
+    Operation(
+        "list_log_lines", "GET", _FUNCTION + "/logs", "Log lines of a function", list_log_lines, access=Access.ANY,
+        query=("request_id", "after", "limit", "match"),
+    ),
+    Operation(
+        "list_invocations", "GET", _FUNCTION + "/invocations", "Where the time of invocations went", list_invocations,
+        access=Access.ANY, query=("request_id", "limit"),
+    ),
+)  # fmt: skip

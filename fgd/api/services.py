@@ -1,0 +1,50 @@
+"""What the API works with. The daemon makes one of these and hands it to `make_app`."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fgd.config import Config
+from fgd.control.asyncs import AsyncConfigs, Records
+from fgd.control.credentials import Credentials
+from fgd.control.functions import Functions
+from fgd.model import Principal
+from fgd.store.api import LogBook
+
+type Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Authenticator(Protocol):
+    """Who sent a request; the real thing is `fgd.auth.keyring.Keyring`."""
+
+    def precheck(self, headers: Headers) -> None:
+        """Refuses with Unauthorized what can be told before the body is there."""
+
+    def authenticate(self, method: str, target: bytes, headers: Headers, body: bytes) -> Principal:
+        """Who that is; raises Unauthorized."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that answers of the API come from."""
+
+    config: Config
+    #: Project of keys and short URNs where nothing else names one.
+    project_id: str
+    functions: Functions
+    async_configs: AsyncConfigs
+    #: The asynchronous queue.
+    records: Records
+    credentials: Credentials
+    keyring: Authenticator
+    logs: LogBook
+    #: Runtime ids that this node can run, each with what `fgd runtimes` shows of it.
+    runtimes: Callable[[], Mapping[str, object]]
+    #: JSON value for `fgd status`: version, uptime, instances, memory, queue.
+    status: Callable[[], Mapping[str, object]]
+    #: Prometheus text.
+    metrics: Callable[[], bytes]
+    #: JSON value for `fgd doctor`.
+    doctor: Callable[[], Awaitable[object]]
+    #: Epoch seconds.
+    now_s: Callable[[], float]

@@ -1,0 +1,250 @@
+"""The control plane on a TCP port, with the real catalog, code store and keyring; only queue and logs are stand-ins."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import trio
+
+from fgd.api.app import make_app
+from fgd.api.serve import serve_control
+from fgd.api.services import Services
+from fgd.auth.keyring import Keyring
+from fgd.config import Config
+from fgd.control.asyncs import AsyncConfigs
+from fgd.control.credentials import Credentials
+from fgd.control.functions import Functions
+from fgd.invoke.resolve import Directory
+from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
+from fgd.store.catalog import SqliteCatalog
+from fgd.store.code import FolderCodeStore
+
+PROJECT = "0123456789abcdef0123456789abcdef"
+PEER = {"X-Fgd-Peer": "uid:0"}
+INSTALLED = {"Python3.12": {"path": "/opt/python3.12"}, "Python3.9": {"path": "/opt/python3.9"}}
+
+
+class ListedRecords:
+    """A queue that holds the records it is given."""
+
+    def __init__(self) -> None:
+        self.records: list[AsyncRecord] = []
+
+    async def list_records(
+        self,
+        func_id: str,
+        *,
+        version: str = "",
+        request_id: str = "",
+        state: str = "",
+        begin_s: float = 0.0,
+        end_s: float = 0.0,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[AsyncRecord]:
+        found = [
+            record
+            for record in self.records
+            if record.func_id == func_id
+            and (not request_id or record.request_id == request_id)
+            and (not state or record.state == state)
+            and (not version or record.version == version)
+            and record.enqueued_s >= begin_s
+            and (not end_s or record.enqueued_s <= end_s)
+        ]
+        return found[offset : offset + limit]
+
+    async def cancel(self, request_id: str) -> bool:
+        return any(record.request_id == request_id and record.state in ("WAIT", "RUNNING") for record in self.records)
+
+
+class ListedLogs:
+    """A log book in a list."""
+
+    def __init__(self) -> None:
+        self.lines: list[LogLine] = []
+        self.records: list[InvocationRecord] = []
+
+    def line(self, line: LogLine) -> None:
+        self.lines.append(line)
+
+    def invocation(self, record: InvocationRecord) -> None:
+        self.records.append(record)
+
+    def start(self, record: StartRecord) -> None:
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def query(
+        self,
+        func_id: str,
+        *,
+        request_id: str = "",
+        after: int = 0,
+        limit: int = 1000,
+        newest: bool = True,
+        match: str = "",
+    ) -> tuple[list[str], int]:
+        found = [(number, line) for number, line in enumerate(self.lines, 1) if line.func_id == func_id]
+        found = [
+            (number, line)
+            for number, line in found
+            if number > after and match in line.text and request_id in ("", line.request_id)
+        ]
+        found = found[-limit:] if newest else found[:limit]
+        return [line.text for _, line in found], found[-1][0] if found else after
+
+    async def invocations(self, func_id: str, *, request_id: str = "", limit: int = 100) -> list[InvocationRecord]:
+        return [record for record in self.records if record.func_id == func_id][:limit]
+
+    async def starts(self, func_id: str, *, limit: int = 100) -> list[StartRecord]:
+        return []
+
+
+class Api:
+    """A running control plane, and a client that says who it is with whatever headers it likes."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.records = ListedRecords()
+        self.logs = ListedLogs()
+        self.services: Services
+        self.directory: Directory
+        self.keys: dict[str, str] = {}
+        self.lost_s = 0.0
+
+    def now_s(self) -> float:
+        """Wall time, which a test can move by `lost_s`."""
+        return time.time() + self.lost_s
+
+    def send(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, decoded body and headers (names in lower case).
+
+        `headers` None: the token of the first key; `{}`: nobody.
+        """
+        given = {"X-Auth-Token": self.keys["token"]} if headers is None else headers
+        data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request(method, path, data, {"Content-Type": "application/json", **given})
+            response = connection.getresponse()
+            raw = response.read()
+            received = {name.lower(): value for name, value in response.headers.items()}
+        finally:
+            connection.close()
+        is_json = raw and response.headers.get_content_type() == "application/json"
+        return response.status, json.loads(raw) if is_json else raw.decode(), received
+
+    def v2(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """A request about the first key's project."""
+        return self.send(method, f"/v2/{self.keys['project_id']}/fgs{path}", body)[:2]
+
+    def function(self, name: str, **fields: object) -> dict[str, Any]:
+        """Creates a function with inline code."""
+        status, answer = self.v2("POST", "/functions", {**MINIMAL, "func_name": name, **fields})
+        assert status == 200, answer
+        created: dict[str, Any] = answer
+        return created
+
+    def of(self, name: str) -> str:
+        """The path of a function by its full URN, percent-encoded as the official SDK does."""
+        urn = f"urn:fss:{self.services.config.region}:{self.keys['project_id']}:function:default:{name}"
+        return "/functions/" + quote(urn, safe="")
+
+
+MINIMAL = {
+    "runtime": "Python3.12",
+    "handler": "index.handler",
+    "timeout": 3,
+    "memory_size": 128,
+    "code_type": "inline",
+    "func_code": {"file": "ZGVmIGhhbmRsZXIoZXZlbnQsIGNvbnRleHQpOgogICAgcmV0dXJuIGV2ZW50Cg=="},
+}
+
+
+@contextmanager
+def running_api(state_dir: Path, config: Config) -> Iterator[Api]:
+    """An `Api` whose loop runs in a thread of its own until the block ends."""
+    api = Api()
+    ready = threading.Event()
+    stop: list[Callable[[], None]] = []
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            trio.run(_main, api, state_dir, config, ready, stop)
+        except BaseException as error:  # shown by the thread that waits for `ready`
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait()
+    if failed:
+        raise failed[0]
+    try:
+        yield api
+    finally:
+        stop[0]()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
+async def _main(
+    api: Api, state_dir: Path, config: Config, ready: threading.Event, stop: list[Callable[[], None]]
+) -> None:
+    catalog = await SqliteCatalog.open(state_dir, api.now_s)
+    code = FolderCodeStore(
+        state_dir, unpacked_max_mib=config.unpacked_max_mib, unpacked_max_files=config.unpacked_max_files
+    )
+    api.directory = Directory(await catalog.functions())
+    keyring = Keyring(api.now_s)
+    keyring.load(await catalog.access_keys(), await catalog.tokens())
+    configs = AsyncConfigs(catalog, api.now_s, await catalog.async_configs())
+    api.directory.subscribe(configs.forget)
+
+    async def doctor() -> object:
+        return {"checks": []}
+
+    api.services = Services(
+        config=config,
+        project_id=PROJECT,
+        functions=Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s),
+        async_configs=configs,
+        records=api.records,
+        credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
+        keyring=keyring,
+        logs=api.logs,
+        runtimes=lambda: INSTALLED,
+        status=lambda: {"version": "0", "instances": 0},
+        metrics=lambda: b"fgd_up 1\n",
+        doctor=doctor,
+        now_s=api.now_s,
+    )
+    async with trio.open_nursery() as nursery:
+        binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
+        api.port = int(binds[0].rsplit(":", 1)[1])
+        token = trio.lowlevel.current_trio_token()
+        stop.append(lambda: token.run_sync_soon(nursery.cancel_scope.cancel))
+        key, issued = await api.services.credentials.create("tests")
+        api.keys = {
+            "access_key": key.access_key,
+            "secret_key": key.secret_key,
+            "project_id": key.project_id,
+            "token": issued.text,
+        }
+        ready.set()
+    with trio.CancelScope(shield=True):
+        await catalog.aclose()
