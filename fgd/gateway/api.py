@@ -1,0 +1,53 @@
+"""What the gateway is handed: the interfaces behind which the rest of the daemon stands."""
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fgd.call import Call, Outcome
+from fgd.model import Function
+from fgd.urn import FunctionUrn
+
+
+class Directory(Protocol):
+    """Which functions there are."""
+
+    #: Goes up with every change of any function, version or alias; what was resolved before is then looked up again.
+    generation: int
+
+    def resolve(self, urn: FunctionUrn) -> Function:
+        """The version that a URN names now.
+
+        Raises:
+            FunctionNotFound, VersionNotFound, AliasNotFound
+        """
+
+
+class AsyncQueue(Protocol):
+    """Takes events that run later."""
+
+    def enqueue_soon(
+        self, function: Function, request_id: str, event: bytes, done: Callable[[Exception | None], None]
+    ) -> None:
+        """Stores an event with the next batch. `done(None)` once it is on disk, `done(error)` if it could not be.
+
+        `done` is called exactly once, from inside the loop.
+
+        Raises:
+            Overloaded: the backlog is full.
+        """
+
+
+class Recorder(Protocol):
+    """Is told of every synchronous invocation after its answer was written; must cost no more than a list append."""
+
+    def __call__(self, call: Call, outcome: Outcome, write_us: int, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listening socket; `admin` for the admin socket, where the peer's uid decides."""
+
+    socket: socket.socket
+    admin: bool = False

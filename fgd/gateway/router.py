@@ -1,0 +1,208 @@
+"""The hot path: from a parsed request to a `Call`, without a task, a wait or a look at the disk.
+
+Order of the checks: size (before this), credentials, project, function, event. A project that is not the caller's is
+403 whether the function exists or not.
+"""
+
+import logging
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from fgd.auth.keyring import Keyring
+from fgd.call import Call
+from fgd.clock import new_request_id
+from fgd.errors import (
+    EventTooLarge,
+    FgdError,
+    Forbidden,
+    FunctionDisabled,
+    NotAcceptable,
+    PlatformError,
+)
+from fgd.gateway.answers import accepted_answer
+from fgd.gateway.api import AsyncQueue, Directory
+from fgd.gateway.head import Head, path_segments
+from fgd.gateway.http import Connection
+from fgd.invoke.api import Invoker
+from fgd.model import Function, Principal
+from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, MEMORY_SIZES_MIB, SYNC_PAYLOAD_MAX_BYTES
+from fgd.urn import FunctionUrn, parse_urn
+
+_LOG = logging.getLogger("fgd.gateway")
+_ROUTES_MAX: Final = 10000
+_NO_EVENT: Final = b"{}"
+_EVENT = msgspec.json.Decoder(msgspec.Raw)
+
+
+class Route:
+    """Where a target leads. `function` is right as long as `generation` is the directory's."""
+
+    __slots__ = ("async_", "function", "generation", "limit_bytes", "project_id", "urn", "urn_text")
+
+    def __init__(self, project_id: str, urn_text: str, *, async_: bool) -> None:
+        self.project_id = project_id
+        self.urn_text = urn_text
+        self.async_ = async_
+        self.limit_bytes = ASYNC_PAYLOAD_MAX_BYTES if async_ else SYNC_PAYLOAD_MAX_BYTES
+        self.urn: FunctionUrn | None = None
+        self.function: Function | None = None
+        self.generation = -1
+
+
+class InvocationRouter:
+    """Routes invocations to the invoker and the queue; everything else is none of its business."""
+
+    def __init__(self, directory: Directory, keyring: Keyring, invoker: Invoker, queue: AsyncQueue) -> None:
+        self._directory = directory
+        self._keyring = keyring
+        self._submit = invoker.submit
+        self._queue = queue
+        #: raw target -> route, only of requests that were let in.
+        self._routes: dict[bytes, Route] = {}
+
+    def classify(self, head: Head) -> int | None:
+        if head.method != "POST":
+            return None
+        route = self._routes.get(head.target) or _parse_route(head.target)
+        if route is None:
+            return None
+        head.route = route
+        return route.limit_bytes
+
+    def too_large(self, head: Head) -> FgdError:
+        route = head.route
+        assert isinstance(route, Route)
+        kind = "asynchronous" if route.async_ else "synchronous"
+        return EventTooLarge(f"event: must not be larger than {route.limit_bytes} bytes in an {kind} invocation")
+
+    def precheck(self, head: Head) -> None:
+        self._keyring.precheck(head.headers)
+
+    def invoke(self, connection: Connection, head: Head, body: bytes) -> None:
+        """Checks a complete request and starts it; every way out answers exactly once."""
+        try:
+            principal = connection.peer
+            if principal is None:
+                if head.token is not None:
+                    principal = self._keyring.by_token(head.token)
+                else:
+                    principal = self._keyring.authenticate(head.method, head.target, head.headers, body)
+            route = head.route
+            assert isinstance(route, Route)
+            if not (principal.admin or principal.project_id == route.project_id):
+                raise Forbidden("project_id: these credentials do not reach this project")
+            function = route.function
+            if function is None or route.generation != self._directory.generation:
+                function = self._resolve(route, principal, head.target)
+            if not body:
+                body = _NO_EVENT
+            else:
+                _check_event(body)
+            if "enable_dynamic_memory" in function.echo:
+                _check_memory_wish(function, head)
+            request_id = new_request_id()
+            if route.async_:
+                self._enqueue(connection, function, request_id, body)
+                return
+            call = Call(
+                function,
+                request_id,
+                body,
+                connection.done,
+                received_s=connection.received_s,
+                want_tail=head.log_tail,
+            )
+            connection.wait_for(call)
+            self._submit(call)
+        except FgdError as error:
+            if isinstance(error, PlatformError):
+                _LOG.warning("invocation refused: %s", error, extra={"target": head.target.decode("ascii")})
+            connection.fail(error)
+        except Exception:  # a fault of ours: the client gets an answer, the log the reason
+            _LOG.exception("invocation failed inside of fgd")
+            connection.fail(PlatformError("internal error"))
+
+    def _resolve(self, route: Route, principal: Principal, target: bytes) -> Function:
+        if route.urn is None:
+            route.urn = parse_urn(route.urn_text, route.project_id)
+        if route.urn.project_id != route.project_id:
+            raise Forbidden("function_urn: names another project than the path")
+        generation = self._directory.generation
+        route.function = function = self._directory.resolve(route.urn)
+        route.generation = generation
+        if target not in self._routes:
+            if len(self._routes) >= _ROUTES_MAX:
+                self._routes.clear()
+            self._routes[target] = route
+        return function
+
+    def _enqueue(self, connection: Connection, function: Function, request_id: str, event: bytes) -> None:
+        if function.disabled:
+            raise FunctionDisabled("the function is disabled")
+        connection.wait_for(request_id)
+        self._queue.enqueue_soon(function, request_id, event, partial(_enqueued, connection, request_id))
+
+
+def _enqueued(connection: Connection, request_id: str, error: Exception | None) -> None:
+    """The event is on disk, or it could not be put there. Only the first is a 202."""
+    if not connection.is_waiting_for(request_id):
+        return
+    if error is None:
+        connection.respond(lambda lines, keep: accepted_answer(request_id, lines))
+    elif isinstance(error, FgdError):
+        connection.fail(error, request_id=request_id)
+    else:
+        _LOG.error("event %s was not stored", request_id, exc_info=error)
+        connection.fail(PlatformError("the event could not be stored"), request_id=request_id)
+
+
+def _parse_route(target: bytes) -> Route | None:
+    """`/v2/{project}/fgs/functions/{urn}/invocations[-async]`, else None."""
+    if b"/invocations" not in target and b"%" not in target:
+        return None
+    segments = path_segments(target)
+    if len(segments) != 6 or segments[0] != b"v2" or segments[2] != b"fgs" or segments[3] != b"functions":
+        return None
+    if segments[5] not in (b"invocations", b"invocations-async"):
+        return None
+    try:
+        return Route(segments[1].decode("ascii"), segments[4].decode("ascii"), async_=segments[5] != b"invocations")
+    except UnicodeDecodeError:
+        return None
+
+
+def _check_event(body: bytes) -> None:
+    """One pass over the bytes that builds nothing.
+
+    Raises:
+        NotAcceptable: not well-formed JSON in UTF-8.
+    """
+    try:
+        _EVENT.decode(body)
+        if not body.isascii():
+            body.decode("utf-8")
+    except msgspec.DecodeError as error:
+        raise NotAcceptable(f"event: must be well-formed JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise NotAcceptable(f"event: must be UTF-8: byte {error.start}") from error
+    except RecursionError as error:
+        raise NotAcceptable("event: is nested too deeply") from error
+
+
+def _check_memory_wish(function: Function, head: Head) -> None:
+    """X-Cff-Instance-Memory counts only where the function has dynamic memory switched on (user guide 3.11).
+
+    Raises:
+        NotAcceptable: a size that is not in the list.
+    """
+    if function.echo.get("enable_dynamic_memory") is not True:
+        return
+    sizes = [str(size).encode("ascii") for size in MEMORY_SIZES_MIB]
+    for name, value in head.headers:
+        if name == b"x-cff-instance-memory" and value.strip() not in sizes:
+            raise NotAcceptable(
+                f"X-Cff-Instance-Memory: must be one of {', '.join(map(str, MEMORY_SIZES_MIB))}, "
+                f"not {value[:20].decode('latin-1')!r}"
+            )

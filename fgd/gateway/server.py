@@ -1,0 +1,225 @@
+"""The gateway: listeners, all connections, the tick, and the one task that drains the reactor.
+
+It is given everything it talks to, keeps nothing that must survive, and reaches functions only through `Invoker` and
+`Directory`; that is what lets it move to processes of its own.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from time import perf_counter
+from typing import Final
+
+import trio
+
+from fgd.auth.keyring import Keyring
+from fgd.call import Call, Outcome
+from fgd.config import Config
+from fgd.gateway.answers import error_answer
+from fgd.gateway.api import AsyncQueue, Directory, Listener, Recorder
+from fgd.gateway.forward import Forwarding
+from fgd.gateway.head import Head
+from fgd.gateway.http import Connection
+from fgd.gateway.hub import Router
+from fgd.gateway.peer import admin_peer, group_id
+from fgd.gateway.pump import pump
+from fgd.gateway.router import InvocationRouter
+from fgd.gateway.stream import CLOSED, HEAD
+from fgd.invoke.api import Invoker
+from fgd.linux.reactor import READ, Reactor
+from fgd.units import MIB
+
+_LOG = logging.getLogger("fgd.gateway")
+_TICK_S: Final = 0.25
+#: Events that are still under way from clients may hold this much together.
+_BODIES_MAX_BYTES: Final = 256 * MIB
+_ACCEPT_BATCH: Final = 64
+_DRAIN_POLL_S: Final = 0.01
+
+
+class Gateway:
+    """HTTP in front of the invoker and of the control plane."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Reactor,
+        *,
+        directory: Directory,
+        keyring: Keyring,
+        invoker: Invoker,
+        queue: AsyncQueue,
+        record: Recorder,
+        time_s: Callable[[], float],
+        cold_parts: Callable[[Call], dict[str, float]] | None = None,
+    ) -> None:
+        """
+        Args:
+            reactor: shared with the instances' channels; this gateway drains it.
+            record: told of every synchronous invocation, also when nobody waited for the answer any more.
+            time_s: epoch seconds.
+            cold_parts: of a call that started an instance, the parts of the start in ms by name, for X-Fgd-Timing.
+        """
+        self.config = config
+        self.reactor = reactor
+        self.router: Router = InvocationRouter(directory, keyring, invoker, queue)
+        self.record: Callable[[Call, Outcome, int], object] = record
+        self.cold_parts = cold_parts
+        self.date = b""
+        self.now_s = perf_counter()
+        self.draining = False
+        self.body_bytes = 0
+        self.body_bytes_max = _BODIES_MAX_BYTES
+        self._time_s = time_s
+        self._connections: set[Connection] = set()
+        self._listeners: list[Listener] = []
+        self._paused: list[Listener] = []
+        #: Connections without a request in work, those that wait longest last; made by the tick.
+        self._evictable: list[Connection] = []
+        self._nursery: trio.Nursery | None = None
+        self._control_path = ""
+        self._admin_gid = group_id(config.group)
+
+    @property
+    def connections(self) -> int:
+        """Clients connected now."""
+        return len(self._connections)
+
+    async def serve(
+        self,
+        listeners: Sequence[Listener],
+        control_path: str,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Runs until cancelled, then closes every connection; the listening sockets stay their owner's.
+
+        Args:
+            listeners: bound and listening.
+            control_path: unix socket of the control plane.
+        """
+        self._control_path = control_path
+        self._tick()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for listener in listeners:
+                    self._listen(listener)
+                nursery.start_soon(self._tick_forever)
+                task_status.started()
+                await pump(self.reactor)
+        finally:
+            self._nursery = None
+            self._stop_listening()
+            for connection in list(self._connections):
+                connection.close()
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Takes no new connections and lets requests in work finish; tells whether all did in time."""
+        self.draining = True
+        self._stop_listening()
+        with trio.move_on_after(timeout_s):
+            while self._connections:
+                for connection in list(self._connections):
+                    if connection.state == HEAD and not connection.reading:
+                        connection.close()
+                await trio.sleep(_DRAIN_POLL_S)
+        return not self._connections
+
+    # Connections
+
+    def forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def forward(self, connection: Connection, head: Head, rest: bytes) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(Forwarding(self, connection, head, rest, self._control_path).run)
+
+    def _listen(self, listener: Listener) -> None:
+        listener.socket.setblocking(False)
+        self._listeners.append(listener)
+        self.reactor.register(listener.socket.fileno(), lambda _events: self._accept(listener))
+
+    def _stop_listening(self) -> None:
+        for listener in self._listeners:
+            self.reactor.unregister(listener.socket.fileno())
+        self._listeners.clear()
+        self._paused.clear()
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(_ACCEPT_BATCH):
+            try:
+                sock, address = listener.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    _LOG.warning("no new connections for a moment: %s", error.strerror)
+                    self.reactor.modify(listener.socket.fileno(), 0)
+                    self._paused.append(listener)
+                    return
+                continue  # the client was gone before it was accepted
+            sock.setblocking(False)
+            self._admit(sock, address, listener.admin)
+
+    def _admit(self, sock: socket.socket, address: object, admin: bool) -> None:
+        if len(self._connections) >= self.config.connections_max and not self._make_room():
+            self._turn_away(sock, 503, "FSS.0503", "too many connections; try again")
+            return
+        peer = None
+        host = ""
+        if admin:
+            peer = admin_peer(sock, self._admin_gid)
+            if peer is None:
+                message = f"only root and members of the group {self.config.group} may use the admin socket"
+                self._turn_away(sock, 403, "FSS.0403", message)
+                return
+        else:
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if isinstance(address, tuple):
+                host = str(address[0])
+        self._connections.add(Connection(self, sock, host, peer))
+
+    def _make_room(self) -> bool:
+        """Closes the connection that has been without a request for longest."""
+        while self._evictable:
+            connection = self._evictable.pop()
+            if connection.evictable:
+                connection.close()
+                return True
+        return False
+
+    def _turn_away(self, sock: socket.socket, status: int, code: str, message: str) -> None:
+        with sock:
+            try:
+                sock.send(error_answer(status, code, message, "", keep_alive=False))
+                sock.shutdown(socket.SHUT_WR)
+            except OSError:
+                return  # it is gone already
+
+    # Time
+
+    async def _tick_forever(self) -> None:
+        config = self.config
+        shortest_s = min(config.header_timeout_s, config.body_timeout_s, config.idle_timeout_s)
+        tick_s = min(_TICK_S, shortest_s / 4)
+        while True:
+            await trio.sleep(tick_s)
+            self._tick()
+
+    def _tick(self) -> None:
+        self.now_s = now_s = perf_counter()
+        self.date = b"Date: %b\r\n" % formatdate(self._time_s(), usegmt=True).encode("ascii")
+        for connection in [one for one in self._connections if one.deadline_s < now_s]:
+            if connection.state != CLOSED:
+                connection.on_deadline()
+        if 2 * len(self._connections) >= self.config.connections_max:
+            idle = [one for one in self._connections if one.evictable]
+            idle.sort(key=lambda one: one.deadline_s, reverse=True)
+            self._evictable = idle
+        for listener in self._paused:
+            self.reactor.modify(listener.socket.fileno(), READ)
+        self._paused.clear()
