@@ -1,12 +1,16 @@
 """The daemon's end of an instance's channel: frames in and out on the reactor, never blocking."""
 
+import logging
 import socket
 from collections.abc import Callable
 
 from fgd.linux.reactor import READ, WRITE, Reactor
 from fgd.wire.frames import FrameReader, WireError
 
-_READ_BYTES = 256 * 1024
+log = logging.getLogger(__name__)
+
+#: Below the threshold from which malloc maps memory anew for every read.
+_READ_BYTES = 64 * 1024
 #: A runtime that lets this much pile up unread is stuck or hostile.
 _BACKLOG_BYTES = 64 * 1024 * 1024
 
@@ -64,10 +68,14 @@ class Channel:
             self._on_end(reason)
 
     def _ready(self, events: int) -> None:
-        if events & WRITE:
-            self._flush()
-        if events & ~WRITE:
-            self._receive()
+        try:
+            if events & WRITE:
+                self._flush()
+            if events & ~WRITE:
+                self._receive()
+        except Exception:  # a mistake of ours must end this instance, not the loop that serves all of them
+            log.exception("an instance is ended because of an error of fgd's own")
+            self._end("broken by an error of fgd's own")
 
     def _receive(self) -> None:
         if self.closed:

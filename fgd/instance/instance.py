@@ -81,7 +81,7 @@ class Instance:
     __slots__ = (
         "_abandoned", "_channel", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls", "capacity",
         "end_reason", "frozen", "function", "idle_since_s", "init_request_id", "last_request_id", "load_request_id",
-        "pool", "pooled", "ready", "retiring", "sandbox", "started_s", "state", "tap",
+        "pool", "pooled", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
@@ -106,6 +106,8 @@ class Instance:
         self.init_request_id = ""
         self.pooled = False
         self.ready = ReadyReport()
+        #: What of the start was neither loading nor the initializer.
+        self.sandbox_us = 0
         self.end_reason = ""
         self.tap = tap
         self._reactor = reactor

@@ -97,6 +97,8 @@ class Pool:
         outcome.frontend_us = int((call.submitted_s - call.received_s) * 1e6)
         outcome.queue_us = int((sent - call.submitted_s) * 1e6)
         outcome.dispatch_us = max(0, int((now - sent) * 1e6) - outcome.duration_us)
+        if call.want_tail:
+            outcome.log_tail = self.scheduler.recorder.tail(call, outcome)
         call.done(call, outcome)
 
     # --- what instances report ---------------------------------------------------------------------------

@@ -1,40 +1,59 @@
-"""Where the time went: a record for every invocation and every start, made by one list append each.
+"""Where the time went: a record for every invocation and every start, appended to the log book's list and to our own.
 
-A task hands them on in batches, five times a second: to the log database and to the metrics.
+The log book writes in batches; a task hands our list to the metrics five times a second.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 import trio
 
 from fgd.call import Call, Outcome
 from fgd.store.api import InvocationRecord, LogBook, StartRecord
+from fgd.store.log_text import render_tail
 
 _FLUSH_S = 0.2
 
 
-class Observer(Protocol):
-    """Takes what has been recorded, in order."""
+class Counters(Protocol):
+    """Counts what happened; `fgd.metrics.Metrics` is the real one."""
 
-    def observe(self, invocations: Sequence[InvocationRecord], starts: Sequence[StartRecord]) -> None: ...
+    def invocations(self, records: Iterable[InvocationRecord]) -> None: ...
+    def starts(self, records: Iterable[StartRecord]) -> None: ...
+    def throttled(self, func_id: str, version: str, count: int = 1) -> None: ...
+    def lines_dropped(self, func_id: str, version: str, count: int) -> None: ...
+    def evicted(self, count: int = 1) -> None: ...
 
 
 class Recorder:
     """Takes records; `run` passes them on until it is cancelled."""
 
-    def __init__(self, book: LogBook, observer: Observer) -> None:
+    def __init__(self, book: LogBook, counters: Counters) -> None:
         self._book = book
-        self._observer = observer
+        self._counters = counters
         self._invocations: list[InvocationRecord] = []
         self._starts: list[StartRecord] = []
         self._wall_offset_s = time.time() - time.perf_counter()
 
-    def invocation(self, call: Call, outcome: Outcome, write_us: int) -> InvocationRecord:
+    def invocation(self, call: Call, outcome: Outcome, write_us: int) -> None:
         """Records an invocation that is over."""
+        record = self._record(call, outcome, write_us)
+        self._invocations.append(record)
+        self._book.invocation(record)
+
+    def tail(self, call: Call, outcome: Outcome) -> bytes:
+        """The end of the log of an invocation that is over, as its answer carries it."""
+        return render_tail(self._record(call, outcome, 0), call.tail or [])
+
+    def start(self, record: StartRecord) -> None:
+        """Records a start that is over."""
+        self._starts.append(record)
+        self._book.start(record)
+
+    def _record(self, call: Call, outcome: Outcome, write_us: int) -> InvocationRecord:
         function = call.function
-        record = InvocationRecord(
+        return InvocationRecord(
             call.received_s + self._wall_offset_s,
             call.request_id,
             function.func_id,
@@ -51,25 +70,15 @@ class Recorder:
             outcome.memory_bytes,
             function.memory_mib,
         )
-        self._invocations.append(record)
-        return record
-
-    def start(self, record: StartRecord) -> None:
-        """Records a start that is over."""
-        self._starts.append(record)
 
     def pass_on(self) -> None:
-        """Hands over what there is."""
-        if not self._invocations and not self._starts:
-            return
-        invocations, self._invocations = self._invocations, []
-        starts, self._starts = self._starts, []
-        self._observer.observe(invocations, starts)
-        book = self._book
-        for start in starts:
-            book.start(start)
-        for record in invocations:
-            book.invocation(record)
+        """Hands the counters what there is."""
+        if self._invocations:
+            invocations, self._invocations = self._invocations, []
+            self._counters.invocations(invocations)
+        if self._starts:
+            starts, self._starts = self._starts, []
+            self._counters.starts(starts)
 
     async def run(self) -> None:
         """Passes on until cancelled, and once more then."""

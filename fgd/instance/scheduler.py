@@ -24,7 +24,7 @@ from fgd.instance.budget import Budget
 from fgd.instance.instance import Instance, State
 from fgd.instance.logtap import LogTap
 from fgd.instance.pool import Pool, outcome_of_end
-from fgd.instance.recorder import Recorder
+from fgd.instance.recorder import Counters, Recorder
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
 from fgd.sandbox.api import Limits, Sandbox, SandboxHost
@@ -64,15 +64,15 @@ class Scheduler:
         book: LogBook,
         recorder: Recorder,
         init_document: InitDocument,
-        throttled: Callable[[Function], None],
+        counters: Counters,
     ) -> None:
         self._host = host
         self._reactor = reactor
         self._nursery = nursery
         self._book = book
-        self._recorder = recorder
+        self.recorder = recorder
         self._init_document = init_document
-        self.throttled = throttled
+        self._counters = counters
         self.budget = budget
         self.blanks = BlankPool(host, nursery, config.blank_pool, config.blank_pool_max)
         self.pools: dict[tuple[str, str], Pool] = {}
@@ -80,8 +80,6 @@ class Scheduler:
         self.waiting = 0
         #: Versions for which there is no room on the node.
         self.starving: OrderedDict[Pool, None] = OrderedDict()
-        self.evictions = 0
-        self.lines_dropped = 0
         self._wanting: OrderedDict[Pool, None] = OrderedDict()
         self._review: set[Pool] = set()
         self._review_wake = trio.Event()
@@ -112,6 +110,10 @@ class Scheduler:
         elif self._closed:
             raise Unavailable("fgd is shutting down; try again later")
         pool.submit(call)
+
+    def throttled(self, function: Function) -> None:
+        """A call was refused because the function's waiting line is full."""
+        self._counters.throttled(function.func_id, function.version)
 
     def cancel(self, call: Call) -> None:
         """See `fgd.invoke.api.Invoker.cancel`."""
@@ -150,8 +152,10 @@ class Scheduler:
             return
         if new is not None:
             pool.function = new
-        for instance in list(pool.instances):
-            pool.drain(instance)
+        # A new description or limit is nothing that an instance would notice: the revision stays, and so do they.
+        if new is None or old is None or old.revision != new.revision or new.disabled:
+            for instance in list(pool.instances):
+                pool.drain(instance)
         if new is None:
             while pool.waiting:
                 call = pool.next_call()
@@ -197,7 +201,7 @@ class Scheduler:
             victim = self._idle_longest()
             if victim is None:
                 return False
-            self.evictions += 1
+            self._counters.evicted()
             victim.kill("evicted: its memory is needed")
         return True
 
@@ -223,7 +227,7 @@ class Scheduler:
                 break
         else:
             return False
-        self.evictions += 1
+        self._counters.evicted()
         instance.kill("retired: another function needs its memory")
         return True
 
@@ -250,7 +254,7 @@ class Scheduler:
             pool.fail_start([], outcome)
             return
         pool.opening -= 1
-        if self._closed or pool.function is not function or not pool.waiting:
+        if self._closed or pool.function.revision != function.revision or not pool.waiting:
             # What it was opened for is gone or was served meanwhile.
             self.start_over()
             self._release_room(function)
@@ -305,13 +309,14 @@ class Scheduler:
         ready = instance.ready
         total_us = int((_perf() - instance.started_s) * 1e6)
         load_us, init_us = min(ready.load_us, total_us), min(ready.init_us, total_us)
-        self._recorder.start(
+        instance.sandbox_us = max(0, total_us - load_us - init_us)
+        self.recorder.start(
             StartRecord(
                 time.time() - total_us / 1e6,
                 instance.function.func_id,
                 instance.function.version,
                 instance.id,
-                max(0, total_us - load_us - init_us),
+                instance.sandbox_us,
                 load_us,
                 init_us,
                 code,
@@ -335,7 +340,10 @@ class Scheduler:
     async def _bury(self, instance: Instance, before: State) -> None:
         report = await instance.sandbox.wait()
         instance.close()
-        self.lines_dropped += instance.tap.dropped_total
+        if instance.tap.dropped_total:
+            self._counters.lines_dropped(
+                instance.function.func_id, instance.function.version, instance.tap.dropped_total
+            )
         self._dying -= 1
         calls = list(instance.calls.values())
         instance.calls.clear()
@@ -427,6 +435,11 @@ class Scheduler:
             instance.pool.start_failed(instance, outcome)
 
     # --- the whole ---------------------------------------------------------------------------------------
+
+    @property
+    def code_in_use(self) -> set[str]:
+        """Digests of the packages that instances run, also such as no function names any more."""
+        return {one.function.code_digest for pool in self.pools.values() for one in pool.instances}
 
     @property
     def busy(self) -> int:

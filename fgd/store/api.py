@@ -106,9 +106,10 @@ class AsyncRecord(msgspec.Struct, frozen=True, kw_only=True):
     end_s: float
 
 
-class InvocationRecord(msgspec.Struct, frozen=True, array_like=True):
+class InvocationRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One invocation as the log database keeps it. Times: epoch seconds; lengths: microseconds."""
 
+    #: When its first byte arrived; it was sent to the instance `frontend_us` and `queue_us` later.
     time_s: float
     request_id: str
     func_id: str
@@ -127,9 +128,10 @@ class InvocationRecord(msgspec.Struct, frozen=True, array_like=True):
     memory_mib: int
 
 
-class StartRecord(msgspec.Struct, frozen=True, array_like=True):
+class StartRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One cold start: how long the sandbox (instance), loading the code, and the initializer took."""
 
+    #: When it began; the code is loaded `instance_us` later, then the initializer runs.
     time_s: float
     func_id: str
     version: str
@@ -144,7 +146,7 @@ class StartRecord(msgspec.Struct, frozen=True, array_like=True):
     pooled: bool
 
 
-class LogLine(msgspec.Struct, frozen=True, array_like=True):
+class LogLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of a function's output. `level`: "" raw, else DEBUG, INFO, WARN, ERROR."""
 
     time_s: float

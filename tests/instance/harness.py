@@ -3,7 +3,7 @@
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -159,9 +159,28 @@ class Book:
         return [record for record in self.starts_ if record.func_id == func_id]
 
 
-class NobodyObserves:
-    def observe(self, invocations: Sequence[InvocationRecord], starts: Sequence[StartRecord]) -> None:
+@dataclass
+class Tally:
+    """Counters that remember."""
+
+    throttled_: list[str] = field(default_factory=list)
+    evicted_: int = 0
+    dropped: int = 0
+
+    def invocations(self, records: Iterable[InvocationRecord]) -> None:
         pass
+
+    def starts(self, records: Iterable[StartRecord]) -> None:
+        pass
+
+    def throttled(self, func_id: str, version: str, count: int = 1) -> None:
+        self.throttled_.append(func_id)
+
+    def lines_dropped(self, func_id: str, version: str, count: int) -> None:
+        self.dropped += count
+
+    def evicted(self, count: int = 1) -> None:
+        self.evicted_ += count
 
 
 def function(name: str = "f", **changes: Any) -> Function:
@@ -180,11 +199,11 @@ def changed(old: Function, **changes: Any) -> Function:
 class Bench:
     """The scheduler under test and what surrounds it."""
 
-    def __init__(self, scheduler: Scheduler, host: PlayedHost, book: Book, throttled: list[Function]) -> None:
+    def __init__(self, scheduler: Scheduler, host: PlayedHost, book: Book, tally: Tally) -> None:
         self.scheduler = scheduler
         self.host = host
         self.book = book
-        self.throttled = throttled
+        self.tally = tally
 
     def call(self, target: Function, event: bytes = b"{}", *, want_tail: bool = False) -> "Waiting":
         waiting = Waiting()
@@ -224,7 +243,7 @@ class Waiting:
 async def bench(*, memory_mib: int = 4096, **settings: Any) -> AsyncIterator[Bench]:
     config = replace(Config(), **({"blank_pool": 0, "blank_pool_max": 0} | settings))
     host, book, reactor = PlayedHost(), Book(), Reactor()
-    throttled: list[Function] = []
+    tally = Tally()
 
     async def drain() -> None:
         while True:
@@ -232,15 +251,15 @@ async def bench(*, memory_mib: int = 4096, **settings: Any) -> AsyncIterator[Ben
             reactor.drain()
 
     async with trio.open_nursery() as nursery:
-        recorder = Recorder(book, NobodyObserves())
+        recorder = Recorder(book, tally)
         scheduler = Scheduler(
             config, host=host, reactor=reactor, nursery=nursery, budget=Budget(memory_mib, 1000), book=book,
-            recorder=recorder, throttled=throttled.append,
+            recorder=recorder, counters=tally,
             init_document=lambda f, *ids: json.dumps({"handler": f.handler, "ids": ids}).encode(),
         )  # fmt: skip
         nursery.start_soon(drain)
         nursery.start_soon(scheduler.run)
-        yield Bench(scheduler, host, book, throttled)
+        yield Bench(scheduler, host, book, tally)
         recorder.pass_on()
         nursery.cancel_scope.cancel()
     await host.aclose()

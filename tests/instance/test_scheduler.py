@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -105,7 +106,7 @@ def test_line_over_its_limit_answers_overloaded_and_counts_it() -> None:
             with pytest.raises(Overloaded):
                 b.call(target)
 
-            assert [target] == b.throttled
+            assert [target.func_id] == b.tally.throttled_
 
     run(body)
 
@@ -147,6 +148,25 @@ def test_changed_function_gets_a_new_instance_while_the_old_one_finishes_its_cal
 
             assert b'"old"' == (await first.outcome()).body
             assert old.exit_report is not None and new.bound is not None and "e" * 128 == new.bound[0]
+
+    run(body)
+
+
+def test_change_that_instances_would_not_notice_keeps_them() -> None:
+    async def body() -> None:
+        async with bench() as b:
+            target = function()
+            first = b.call(target)
+            sandbox = await _start(b)
+            sandbox.answer((await sandbox.invocation())[0])
+            await first.outcome()
+            renamed = msgspec.structs.replace(target, description="new")
+            b.scheduler.function_changed(target, renamed)
+            second = b.call(renamed)
+            sandbox.answer((await sandbox.invocation())[0])
+
+            assert 0 == (await second.outcome()).code
+            assert 1 == len(b.host.opened)
 
     run(body)
 
@@ -361,7 +381,7 @@ def test_full_node_evicts_the_instance_that_was_idle_longest() -> None:
             assert 0 == (await third.outcome()).code
             assert sandboxes["a"].exit_report is not None
             assert sandboxes["b"].exit_report is None
-            assert 1 == b.scheduler.evictions
+            assert 1 == b.tally.evicted_
 
     run(body)
 
@@ -417,8 +437,6 @@ def test_blank_from_the_pool_is_used_and_replaced() -> None:
             third = await b.host.next()
 
             assert third not in (first, second)
-            assert not (await b.book.starts("id-f"))  # written in batches
-            b.scheduler._recorder.pass_on()
             assert [True] == [start.pooled for start in await b.book.starts("id-f")]
 
     run(body)
@@ -437,7 +455,9 @@ def test_log_frames_become_lines_and_the_tail_of_their_call() -> None:
 
             assert [("", "one"), ("", "two"), ("INFO", "three")] == [(line.level, line.text) for line in b.book.lines]
             assert {waiting.call.request_id} == {line.request_id for line in b.book.lines}
-            assert waiting.call.tail is not None and b"one\ntwo\n" == waiting.call.tail[0]
+            lines = (await waiting.outcome()).log_tail.decode().splitlines()
+            assert ["one", "two"] == lines[1:3] and lines[3].endswith(f"{waiting.call.request_id} INFO three")
+            assert "Start invoke request" in lines[0] and "Finish invoke request" in lines[4]
 
     run(body)
 
