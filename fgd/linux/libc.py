@@ -1,0 +1,129 @@
+"""System calls that Python does not offer: one thin wrapper each, errno becomes an OSError with the path in it.
+
+Structures and numbers: linux/mount.h, linux/openat2.h, linux/capability.h; the manual pages of the calls. Numbers above
+423 are the same on every architecture.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+from typing import Final
+
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+MS_BIND: Final = 4096
+MS_REC: Final = 16384
+MS_PRIVATE: Final = 1 << 18
+MNT_DETACH: Final = 2
+
+MOUNT_ATTR_RDONLY: Final = 1
+MOUNT_ATTR_NOSUID: Final = 2
+MOUNT_ATTR_NODEV: Final = 4
+
+RESOLVE_NO_MAGICLINKS: Final = 2
+RESOLVE_NO_SYMLINKS: Final = 4
+RESOLVE_BENEATH: Final = 8
+
+PR_SET_PDEATHSIG: Final = 1
+PR_CAPBSET_DROP: Final = 24
+PR_SET_CHILD_SUBREAPER: Final = 36
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+
+KEYCTL_JOIN_SESSION_KEYRING: Final = 1
+
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+_OPEN_TREE_CLONE = 1
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
+_SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, path: str = "") -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path) if path else OSError(number, os.strerror(number))
+    return result
+
+
+def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """mount(2)."""
+    encoded = None if kind is None else os.fsencode(kind)
+    data = None if options is None else os.fsencode(options)
+    result = _libc.mount(os.fsencode(source), os.fsencode(target), encoded, ctypes.c_ulong(flags), data)
+    _check(result, target)
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2)."""
+    _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2)."""
+    _check(_libc.pivot_root(os.fsencode(new), os.fsencode(old)), new)
+
+
+def open_beneath(folder_fd: int, path: str, flags: int) -> int:
+    """openat2(2): opens `path` below a folder, through no symbolic link and never out of the folder (Linux 5.6).
+
+    Where a filter hides that call (RestrictSUIDSGID of systemd does), a single name is opened by openat, which is as
+    good for it; anything longer is refused.
+    """
+    resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
+    how = struct.pack("=QQQ", flags | os.O_CLOEXEC, 0, resolve)
+    result = _libc.syscall(_SYS_OPENAT2, folder_fd, os.fsencode(path), how, ctypes.c_ulong(len(how)))
+    if result < 0 and ctypes.get_errno() == errno.ENOSYS and path not in ("", ".", "..") and "/" not in path:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
+    return _check(result, path)
+
+
+def clone_mount(path: str, folder_fd: int | None = None, *, recursive: bool = False) -> int:
+    """open_tree(2): a detached copy of the mount at `path`, or at a folder's descriptor (Linux 5.2).
+
+    The copy shows what is at and below that folder. It is gone when the descriptor is closed without `attach_mount`.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (0x8000 if recursive else 0)
+    if folder_fd is not None:
+        flags |= _AT_EMPTY_PATH
+    base = _AT_FDCWD if folder_fd is None else folder_fd
+    return _check(_libc.syscall(_SYS_OPEN_TREE, base, os.fsencode(path), ctypes.c_uint(flags)), path)
+
+
+def set_mount_attributes(fd: int, attributes: int) -> None:
+    """mount_setattr(2) on a mount's descriptor: adds attributes (Linux 5.12)."""
+    request = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    _check(_libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, request, ctypes.c_ulong(len(request))))
+
+
+def attach_mount(fd: int, path: str) -> None:
+    """move_mount(2): attaches a detached mount at a path (Linux 5.2)."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH
+    _check(_libc.syscall(_SYS_MOVE_MOUNT, fd, b"", _AT_FDCWD, os.fsencode(path), flags), path)
+
+
+def prctl(option: int, *words: int) -> int:
+    """prctl(2) with whole numbers."""
+    padded = [ctypes.c_ulong(word) for word in words + (0,) * (4 - len(words))]
+    return _check(_libc.prctl(option, *padded))
+
+
+def clear_thread_capabilities() -> None:
+    """capset(2): empties the effective, permitted and inheritable sets of the calling thread."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(header, struct.pack("=6I", 0, 0, 0, 0, 0, 0)))
+
+
+def join_new_session_keyring() -> None:
+    """keyctl(2): leaves the keyring of whoever started us; kernels without keyrings have nothing to leave."""
+    number = _SYS_KEYCTL.get(os.uname().machine)
+    if number is not None:
+        _libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)
