@@ -1,0 +1,126 @@
+"""What the launcher lets in: the closed set of requests, each checked for shape, type and size; and the code roots.
+
+The daemon works with hostile input all day, so the launcher does not trust it: a request that is not one of these
+three, or has anything else in it, is refused, and no request names a path.
+"""
+
+import json
+import os
+import re
+from typing import NamedTuple
+
+from fgd.linux import libc
+
+REQUEST_BYTES = 4096
+_TEXT_MAX = 500
+_ID = re.compile(r"[a-z0-9]{1,16}-[0-9]{1,12}")
+_DIGEST = re.compile(r"[0-9a-f]{32,128}")
+_RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.#() _-]{0,63}")
+#: Smallest and largest value of each limit of a bind request.
+_LIMITS = {
+    "memory_mib": (1, 1 << 20),
+    "cpu_mcpu": (10, 1 << 20),
+    "pids": (1, 1 << 16),
+    "open_files": (16, 1 << 20),
+    "tmp_mib": (1, 1 << 20),
+    "tmp_inodes": (16, 1 << 24),
+}
+
+
+class Refused(Exception):
+    """A request that the launcher does not carry out; the message says what is wrong with it."""
+
+
+class Open(NamedTuple):
+    """A blank sandbox, please. `number` comes back with the answer."""
+
+    number: int
+    runtime: str
+
+
+class LimitValues(NamedTuple):
+    """The limits of a bind request, in range."""
+
+    memory_mib: int
+    cpu_mcpu: int
+    pids: int
+    open_files: int
+    tmp_mib: int
+    tmp_inodes: int
+
+
+class Bind(NamedTuple):
+    """This sandbox runs this code package within these limits."""
+
+    sandbox: str
+    code: str
+    limits: LimitValues
+
+
+class Kill(NamedTuple):
+    """End this sandbox."""
+
+    sandbox: str
+
+
+def parse_request(data: bytes) -> Open | Bind | Kill:
+    """Reads one request.
+
+    Raises:
+        Refused: it is none of the three, or a field is missing, of another type, out of range, or too much.
+    """
+    if len(data) > REQUEST_BYTES:
+        raise Refused(f"request of more than {REQUEST_BYTES} bytes")
+    try:
+        fields = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Refused("request is not JSON") from error
+    if not isinstance(fields, list) or not fields:
+        raise Refused("request is not a list")
+    match fields:
+        case ["open", number, runtime]:
+            return Open(_number("number", number, 0, 1 << 53), _text("runtime", runtime, _RUNTIME))
+        case ["bind", sandbox, code, list(values)] if len(values) == len(_LIMITS):
+            limits = [_number(name, value, *_LIMITS[name]) for name, value in zip(_LIMITS, values, strict=True)]
+            return Bind(_text("sandbox", sandbox, _ID), _text("code", code, _DIGEST), LimitValues(*limits))
+        case ["kill", sandbox]:
+            return Kill(_text("sandbox", sandbox, _ID))
+    raise Refused("no such request")
+
+
+def _number(name: str, value: object, low: int, high: int) -> int:
+    if type(value) is not int or not low <= value <= high:
+        raise Refused(f"{name}: must be a whole number from {low} to {high}")
+    return value
+
+
+def _text(name: str, value: object, form: re.Pattern[str]) -> str:
+    if type(value) is not str or not form.fullmatch(value):
+        raise Refused(f"{name}: not of the form {form.pattern}")
+    return value
+
+
+def failure_text(data: bytes) -> str:
+    """The report of a step that failed in a sandbox or zygote ({"step", "path", "errno", maybe "text"}) as one line."""
+    try:
+        report = json.loads(data)
+        reason = str(report["text"]) if "text" in report else os.strerror(report["errno"])
+        where = f"{report['step']} {report['path']}".strip()
+        return f"{where}: {reason}"[:_TEXT_MAX]
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return data[:_TEXT_MAX].decode("utf-8", "replace").strip()
+
+
+class CodeRoot:
+    """The folder of code packages, opened at the launcher's start; only what is really below it can be had."""
+
+    def __init__(self, path: str) -> None:
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open(self, digest: str) -> int:
+        """The descriptor (O_PATH) of a package's folder.
+
+        Raises:
+            OSError: it is not there, is no folder, or is a link.
+        """
+        return libc.open_beneath(self.fd, digest, os.O_PATH | os.O_DIRECTORY)

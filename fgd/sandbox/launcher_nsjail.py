@@ -1,0 +1,87 @@
+"""The launcher's side of a sandbox that nsjail makes: nothing runs before `bind`, then nsjail does."""
+
+import os
+from typing import Any
+
+from fgd.linux.cgroup import Cgroup
+from fgd.linux.mounts import read_only_view
+from fgd.sandbox import nsjail_start
+from fgd.sandbox.guard import LimitValues, failure_text
+from fgd.sandbox.launcher_loop import Loop
+from fgd.sandbox.launcher_sandbox import Sandbox
+from fgd.sandbox.launcher_zygote import restore_signals
+
+_INSIDE_ID = 1003
+_MIB = 1 << 20
+_LOG_BYTES = 4096
+
+
+class NsjailSandbox(Sandbox):
+    """A sandbox of the nsjail provider. nsjail is our child; its status is the function's, 128 + n for signal n."""
+
+    def __init__(self, loop: Loop, name: str, ids: int, cgroup: Cgroup, runtime: dict[str, Any], binary: int) -> None:
+        super().__init__(loop, name, ids, cgroup)
+        self._runtime = runtime
+        self._binary = binary
+        self._pid = 0
+        self._log = -1
+
+    def hand_over(self) -> None:
+        """There is nothing to wait for: the daemon has it at once."""
+        self._opened()
+
+    def bind(self, code: int, limits: LimitValues) -> None:
+        self._limit(limits)
+        config = nsjail_start.fill(
+            self._runtime["template"],
+            host_id=self.ids + _INSIDE_ID,
+            tmp_bytes=limits.tmp_mib * _MIB,
+            tmp_inodes=limits.tmp_inodes,
+        )
+        joins: list[int] = []
+        view = read_only_view(code)
+        self._log, their_log = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            joins = self.cgroup.join_fds()
+            start = nsjail_start.Start(
+                binary=self._binary,
+                config=config,
+                root_plan=self._runtime["plan"],
+                code=view,
+                code_root=self._runtime["zygote"]["code_root"],
+                cgroup=joins,
+                channel=self._their_channel.fileno(),
+                output=self._their_output,
+                log=their_log,
+                open_files=limits.open_files,
+            )
+            self._pid = os.fork()
+            if self._pid == 0:
+                restore_signals()
+                nsjail_start.run(start)
+        finally:
+            for fd in (view, their_log, *joins):
+                os.close(fd)
+        self._pidfd = os.pidfd_open(self._pid)
+        self._loop.watch_child(self._pid, self._nsjail_ended)
+        self._close_theirs()
+        self.state = "bound"
+
+    def _nsjail_ended(self, status: int) -> None:
+        try:
+            complaint = os.read(self._log, _LOG_BYTES)
+        except BlockingIOError:
+            complaint = b""
+        # Our own child's report is JSON, nsjail's errors begin with [E] or [F]; the dynamic linker may warn there, too.
+        lines = [line for line in complaint.splitlines() if line.startswith((b"{", b"[E]", b"[F]"))]
+        if lines and not self.reason:
+            self.reason = failure_text(lines[-1])
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) > 128:
+            status = os.WEXITSTATUS(status) - 128
+        self._ended(status)
+
+    def _ended(self, status: int | None) -> None:
+        if self._log >= 0:
+            os.close(self._log)
+            self._log = -1
+        super()._ended(status)

@@ -1,0 +1,77 @@
+"""The doctor's judgement."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fgd import doctor
+from fgd.config import Config
+from fgd.linux import probe
+
+
+def by_name(checks: list[doctor.Check]) -> dict[str, doctor.Check]:
+    return {check.name: check for check in checks}
+
+
+def test_every_finding_that_is_not_well_says_what_it_means_and_how_to_mend_it(tmp_path: Path) -> None:
+    checks = doctor.run_checks(Config(), tmp_path)
+
+    assert len(checks) >= 15
+    assert len({check.name for check in checks}) == len(checks)
+    for check in checks:
+        assert check.state in ("ok", "warn", "fail")
+        assert check.found
+        if check.state != "ok":
+            assert check.meaning and check.mend, check.name
+    assert json.loads(json.dumps([check.to_json() for check in checks]))[0]["name"] == "root"
+
+
+def test_ids_beyond_the_kernels_range_fail() -> None:
+    check = by_name(doctor.run_checks(Config(first_uid=4294000000)))["ids of instances"]
+
+    assert check.state == "fail"
+    assert "first_uid" in check.mend
+
+
+def test_more_memory_promised_than_there_is_warns() -> None:
+    check = by_name(doctor.run_checks(Config(memory_budget_mib=1 << 30)))["memory"]
+
+    assert check.state == "warn"
+
+
+def test_the_account_may_not_be_root() -> None:
+    assert by_name(doctor.run_checks(Config(user="root")))["account"].state == "fail"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "word"),
+    [
+        ("kernel.unprivileged_userns_clone", "0", "unprivileged_userns_clone=1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", "1", "AppArmor"),
+    ],
+)
+def test_refused_namespaces_are_traced_to_the_setting(
+    monkeypatch: pytest.MonkeyPatch, setting: str, value: str, word: str
+) -> None:
+    """The kernel's answers are replaced here, as no test may change this host's settings."""
+    asked: Callable[[str], str | None] = probe.sysctl
+    monkeypatch.setattr(probe, "sysctl", lambda name: value if name == setting else asked(name))
+    monkeypatch.setattr(probe, "try_namespaces", lambda: "create namespaces: Operation not permitted")
+
+    check = by_name(doctor.run_checks())["namespaces"]
+
+    assert check.state == "fail"
+    assert word in check.mend
+
+
+def test_a_piped_core_pattern_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: Callable[[str], str | None] = probe.sysctl
+    replaced = {"kernel.core_pattern": "|/usr/bin/handler %p"}
+    monkeypatch.setattr(probe, "sysctl", lambda name: replaced.get(name) or asked(name))
+
+    check = by_name(doctor.run_checks())["core dumps"]
+
+    assert check.state == "warn"
+    assert "/usr/bin/handler" in check.found
