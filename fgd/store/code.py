@@ -1,0 +1,298 @@
+"""Content-addressed code packages.
+
+    <state>/packages/<digest>.zip    the archive as it came, for download
+    <state>/packages/<digest>.json   its `CodePackage`
+    <state>/code/<digest>/           what it unpacks to; its being there means that all three are complete
+    <state>/tmp/<random>/            work under way; removed when the store is opened
+
+The digest is the SHA-512 of the archive, in hex. `fgd/store/unpack.py` unpacks it in a process of its own. Folders
+are 0755 and files 0644 or 0755, so that an instance's mapped uid may read them; the state directory itself is closed
+to others, only the launcher mounts a code folder into a sandbox.
+"""
+
+import errno
+import hashlib
+import io
+import os
+import secrets
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import msgspec
+import trio
+
+from fgd.errors import BadCode, PlatformError, StorageFull
+from fgd.store import unpack
+from fgd.store.api import CodePackage
+from fgd.store.files import remove_tree, sync_folder, write_durably
+from fgd.units import MIB
+
+#: CPU seconds and wall seconds that unpacking may take; the wall's are more because a busy disk is no one's fault.
+_UNPACK_CPU_S = 4
+_UNPACK_WALL_S = 30.0
+_UNPACKING_AT_ONCE = 2
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
+type Placer = Callable[[Path], Awaitable[Answer]]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the unpacking process says."""
+
+    files: int = 0
+    bytes: int = 0
+    error: str = ""
+    errno: int = 0
+
+
+class FolderCodeStore:
+    """`fgd.store.api.CodeStore` in the state directory."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        unpacked_max_mib: int,
+        unpacked_max_files: int,
+        grace_s: float = 600.0,
+        python: str = sys.executable,
+    ) -> None:
+        """Makes the folders and removes what an interrupted run left.
+
+        Args:
+            grace_s: `sweep` leaves packages alone that were added so recently; their function may not be stored yet.
+            python: interpreter for the unpacking process.
+
+        Raises:
+            StorageFull: the folders cannot be made.
+        """
+        self._code = state_dir / "code"
+        self._packages = state_dir / "packages"
+        self._tmp = state_dir / "tmp"
+        self._max_bytes = unpacked_max_mib * MIB
+        self._max_files = unpacked_max_files
+        self._grace_s = grace_s
+        self._python = python
+        self._unpacking = trio.CapacityLimiter(_UNPACKING_AT_ONCE)
+        self._known: dict[str, CodePackage] = {}
+        try:
+            for folder in (self._code, self._packages, self._tmp):
+                folder.mkdir(mode=0o755 if folder == self._code else 0o700, exist_ok=True)
+            sync_folder(state_dir)
+        except OSError as error:
+            raise StorageFull(f"{state_dir}: {error.strerror}") from error
+        self.sweep_temporary()
+
+    def sweep_temporary(self) -> int:
+        """Removes work that was under way when fgd last ended; gives the number of pieces."""
+        left = list(self._tmp.iterdir())
+        for path in left:
+            remove_tree(path)
+        return len(left)
+
+    def folder(self, digest: str) -> Path:
+        """Where a package is unpacked."""
+        return self._code / digest
+
+    async def add_zip(self, archive: bytes) -> CodePackage:
+        return await self._add(archive, self._unpack)
+
+    async def add_inline(self, filename: str, source: bytes) -> CodePackage:
+        """A package of one file, stored as the ZIP that would hold it; the same file makes the same digest.
+
+        Raises:
+            BadCode: the name breaks a rule that names in archives have to obey.
+            StorageFull: no room; nothing is left behind.
+        """
+        try:
+            parts = unpack.check_name(filename)
+        except unpack.BadArchive as error:
+            raise BadCode(f"code_filename: {error}") from error
+        if not parts:
+            raise BadCode("code_filename: must name a file")
+
+        async def place(work: Path) -> Answer:
+            await trio.to_thread.run_sync(_place_inline, work / "tree", parts, source)
+            return Answer(files=len(parts), bytes=len(source))
+
+        return await self._add(_inline_zip("/".join(parts), source), place)
+
+    async def archive(self, digest: str) -> bytes:
+        try:
+            return await trio.to_thread.run_sync((self._packages / f"{digest}.zip").read_bytes)
+        except FileNotFoundError:
+            raise KeyError(digest) from None
+
+    def package(self, digest: str) -> CodePackage:
+        """What is known of a stored package.
+
+        Raises:
+            KeyError: no such package.
+        """
+        known = self._known.get(digest)
+        if known is None:
+            try:
+                if not self.folder(digest).is_dir():
+                    raise KeyError(digest)
+                text = (self._packages / f"{digest}.json").read_bytes()
+                known = self._known[digest] = msgspec.json.decode(text, type=CodePackage)
+            except (FileNotFoundError, msgspec.DecodeError):
+                raise KeyError(digest) from None
+        return known
+
+    def archive_bytes(self, digests: Iterable[str]) -> int:
+        """Bytes of the archives of these packages, each counted once: what counts against a project's quota.
+
+        Packages that are not stored count nothing.
+        """
+        total = 0
+        for digest in set(digests):
+            try:
+                total += self.package(digest).size_bytes
+            except KeyError:
+                continue
+        return total
+
+    async def sweep(self, used: set[str]) -> int:
+        """Removes packages that nothing uses any more; gives their number.
+
+        `used` must name those of running instances too: a folder may be mounted, and Python imports late.
+        """
+        return await trio.to_thread.run_sync(self._sweep, set(used))
+
+    def _sweep(self, used: set[str]) -> int:
+        removed = 0
+        young_s = time.time() - self._grace_s
+        for folder in list(self._code.iterdir()):
+            digest = folder.name
+            if digest in used or self._touched_s(digest) > young_s:
+                continue
+            self._known.pop(digest, None)
+            doomed = self._tmp / secrets.token_hex(8)
+            folder.rename(doomed)  # at once out of sight, whatever becomes of the rest
+            remove_tree(doomed)
+            removed += 1
+        for path in list(self._packages.iterdir()):
+            if not (self._code / path.stem).is_dir() and path.stat().st_mtime <= young_s:
+                path.unlink(missing_ok=True)
+        return removed
+
+    def _touched_s(self, digest: str) -> float:
+        try:
+            return (self._packages / f"{digest}.json").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    async def _add(self, archive: bytes, place: Placer) -> CodePackage:
+        digest = await trio.to_thread.run_sync(lambda: hashlib.sha512(archive).hexdigest())
+        known = await trio.to_thread.run_sync(self._touch, digest)
+        if known is not None:
+            return known
+        work = self._tmp / secrets.token_hex(8)
+        try:
+            async with self._unpacking:
+                await trio.to_thread.run_sync(_begin, work, archive)
+                answer = await place(work)
+                if answer.errno in _NO_ROOM:
+                    raise StorageFull(f"code package: {answer.error}; nothing was stored")
+                if answer.errno:
+                    raise PlatformError(f"code package: cannot be unpacked: {answer.error}")
+                if answer.error:
+                    raise BadCode(f"code package: {answer.error}")
+                package = CodePackage(
+                    digest=digest, size_bytes=len(archive), unpacked_bytes=answer.bytes, files=answer.files
+                )
+                await trio.to_thread.run_sync(self._publish, work, package)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise StorageFull(f"code package: {error.strerror}; nothing was stored") from error
+            raise PlatformError(f"code package: {error}") from error
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(remove_tree, work)
+        return package
+
+    def _touch(self, digest: str) -> CodePackage | None:
+        """The package if it is stored, and young again so that no sweep takes it."""
+        try:
+            package = self.package(digest)
+            os.utime(self._packages / f"{digest}.json")
+        except (KeyError, FileNotFoundError):
+            return None
+        return package
+
+    async def _unpack(self, work: Path) -> Answer:
+        order = {
+            "archive": str(work / "archive.zip"),
+            "target": str(work / "tree"),
+            "max_bytes": self._max_bytes,
+            "max_files": self._max_files,
+            "cpu_s": _UNPACK_CPU_S,
+        }
+        with trio.move_on_after(_UNPACK_WALL_S):
+            done = await trio.run_process(
+                [self._python, "-I", "-S", unpack.__file__, msgspec.json.encode(order).decode()],
+                capture_stdout=True,
+                stderr=subprocess.DEVNULL,
+                check=False,
+                env={},
+                cwd="/",
+            )
+            try:
+                return msgspec.json.decode(done.stdout, type=Answer)
+            except msgspec.DecodeError:
+                return Answer(error=f"unpacking it ended with status {done.returncode}")
+        return Answer(error=f"unpacking takes more than {_UNPACK_WALL_S:g} s")
+
+    def _publish(self, work: Path, package: CodePackage) -> None:
+        """Moves the pieces in place; the code folder last, since it stands for all."""
+        write_durably(work / "package.json", msgspec.json.encode(package))
+        (work / "archive.zip").rename(self._packages / f"{package.digest}.zip")
+        (work / "package.json").rename(self._packages / f"{package.digest}.json")
+        sync_folder(self._packages)
+        try:
+            (work / "tree").rename(self.folder(package.digest))
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another request stored the same
+                raise
+        sync_folder(self._code)
+        self._known[package.digest] = package
+
+
+def _begin(work: Path, archive: bytes) -> None:
+    work.mkdir(mode=0o700)
+    (work / "tree").mkdir()
+    (work / "tree").chmod(0o755)
+    write_durably(work / "archive.zip", archive)
+
+
+def _inline_zip(name: str, source: bytes) -> bytes:
+    """A ZIP of one file. Stored, not deflated: another zlib would make other bytes and so another digest."""
+    info = zipfile.ZipInfo(name, _ZIP_EPOCH)
+    info.create_system = 3  # Unix, wherever this runs
+    info.external_attr = 0o100644 << 16
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(info, source)
+    return target.getvalue()
+
+
+def _place_inline(tree: Path, parts: tuple[str, ...], source: bytes) -> None:
+    folder = tree
+    for part in parts[:-1]:
+        folder = folder / part
+        folder.mkdir()
+        folder.chmod(0o755)
+    write_durably(folder / parts[-1], source, 0o644)
+    (folder / parts[-1]).chmod(0o644)
+    while True:
+        sync_folder(folder)
+        if folder == tree:
+            return
+        folder = folder.parent
