@@ -1,0 +1,193 @@
+"""All commands and options. Nothing heavy is imported here: `fgd` starts fast, a command loads only its own module."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from fgd.cli.client import DEFAULT_SOCKET, default_socket
+
+_EPILOG: Final = """\
+exit codes: 0 it worked, 1 the function failed or a check did, 2 wrong usage, 3 the API refused, 4 no daemon reachable
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command `fgd`; `args.run` names the function to call as `module:function`."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--admin-socket",
+        metavar="PATH",
+        default=argparse.SUPPRESS,
+        help=f"the daemon's admin socket (default {DEFAULT_SOCKET}; environment FGD_ADMIN_SOCKET)",
+    )
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    parser = argparse.ArgumentParser(
+        prog="fgd",
+        parents=[common],
+        allow_abbrev=False,
+        description="Runs FunctionGraph functions on this host, each instance in its own sandbox.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = _Group(parser, common, "command")
+    _serve(commands)
+    _keys(commands)
+    _deploy(commands)
+    _invoke(commands)
+    _functions(commands)
+    _async(commands)
+    _logs(commands)
+    _node(commands)
+    return parser
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line as values; ends the process with 2 and a message when it is wrong.
+
+    The global options are possible before and after the command, so their defaults cannot be the parser's: those of
+    the inner parser would replace what the outer one has read.
+    """
+    return build_parser().parse_args(argv, argparse.Namespace(admin_socket=default_socket(), json=False))
+
+
+class _Group:
+    """The commands below one parser."""
+
+    def __init__(self, parser: argparse.ArgumentParser, common: argparse.ArgumentParser, title: str) -> None:
+        self._common = common
+        self._commands = parser.add_subparsers(metavar=title.upper(), title=f"{title}s", required=True)
+
+    def add(self, name: str, run: str, text: str) -> argparse.ArgumentParser:
+        parser = self._commands.add_parser(
+            name, parents=[self._common], allow_abbrev=False, help=text, description=text[0].upper() + text[1:] + "."
+        )
+        if run:
+            parser.set_defaults(run=f"fgd.cli.{run}")
+        return parser
+
+    def group(self, name: str, text: str) -> "_Group":
+        return _Group(self.add(name, "", text), self._common, "command")
+
+
+def _serve(commands: _Group) -> None:
+    parser = commands.add("serve", "serve:serve", "run the daemon in the foreground (as root)")
+    parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/fgd"), metavar="DIR",
+                        help="everything that survives a restart (default /var/lib/fgd)")  # fmt: skip
+    parser.add_argument("--listen", default="127.0.0.1:8320", metavar="HOST:PORT",
+                        help="where the API is served (default 127.0.0.1:8320)")  # fmt: skip
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, TOML; see docs/configuration.md")
+    parser.add_argument("--pid-file", type=Path, metavar="FILE", help="where to write the process id when ready")
+
+
+def _keys(commands: _Group) -> None:
+    keys = commands.group("keys", "access keys and tokens of API clients")
+    create = keys.add("create", "keys:create", "make an access key, its secret key and a token")
+    create.add_argument("--name", default="", help="a word to know it by")
+    create.add_argument("--project", default="", metavar="ID", help="the project it is for (default: the daemon's)")
+    keys.add("list", "keys:list_keys", "show the access keys")
+    delete = keys.add("delete", "keys:delete", "delete an access key; its tokens end with it")
+    delete.add_argument("access_key", metavar="ACCESS_KEY")
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    """Options that are settings of a function."""
+    parser.add_argument("--handler", metavar="FILE.FUNCTION", help="what is called, such as index.handler")
+    parser.add_argument("--memory", type=int, metavar="MB", help="memory of an instance: 128, 256, 512, ... 10240")
+    parser.add_argument("--timeout", type=int, metavar="S", help="limit of one invocation, 3-259200 seconds")
+    parser.add_argument("--env", action="append", metavar="K=V", default=[],
+                        help="variable; may be repeated, and the variables given replace all earlier ones; "
+                        "K alone takes its value from the environment")  # fmt: skip
+    parser.add_argument("--secret-env", action="append", metavar="K=V", default=[],
+                        help="variable that is stored encrypted and never shown; as --env")  # fmt: skip
+    parser.add_argument(
+        "--initializer", metavar="FILE.FUNCTION", help="called once per instance, before its first event"
+    )
+    parser.add_argument("--initializer-timeout", type=int, metavar="S", help="limit of the initializer, 1-300 seconds")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="events that one instance takes at once, 1-1000")
+    parser.add_argument("--max-instances", type=int, metavar="N", help="instances at most: 1-1000, -1 no limit")
+    parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+
+
+def _deploy(commands: _Group) -> None:
+    parser = commands.add("deploy", "deploy:deploy", "create a function from a folder or file, or update it")
+    parser.add_argument("source", type=Path, metavar="DIR|FILE", help="a folder, a source file, or a ZIP")
+    parser.add_argument("--name", help="the function (default: the name of the folder or file)")
+    parser.add_argument("--package", default="", help="the group it belongs to (default: default)")
+    parser.add_argument(
+        "--runtime", help="such as Python3.12 (default: the newest Python that this node and the cloud have)"
+    )
+    _settings(parser)
+
+
+def _invoke(commands: _Group) -> None:
+    parser = commands.add("invoke", "invoke:invoke", "send a function one event and print what it gives")
+    parser.add_argument("function", metavar="NAME", help="name, package:name or URN, also with a version or !alias")
+    parser.add_argument("--data", metavar="JSON|@FILE|-", default="{}",
+                        help="the event: JSON, @ and a file's name, or - for standard input (default {})")  # fmt: skip
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--async", dest="async_", action="store_true", help="queue it and print its request id")
+    how.add_argument("--tail", action="store_true", help="print the end of its log to standard error")
+    parser.add_argument("--timing", action="store_true", help="print where the time went to standard error")
+
+
+def _functions(commands: _Group) -> None:
+    functions = commands.group("functions", "list, show, change and delete functions")
+    listing = functions.add("list", "functions:list_functions", "show all functions")
+    listing.add_argument("--package", default="", help="only those of a package")
+    listing.add_argument("--match", default="", metavar="TEXT", help="only those with this in their name")
+
+    def one(name: str, run: str, text: str) -> argparse.ArgumentParser:
+        parser = functions.add(name, f"functions:{run}", text)
+        parser.add_argument("function", metavar="NAME", help="name, package:name or URN")
+        return parser
+
+    one("show", "show", "show a function's settings")
+    _settings(one("update", "update", "change settings; what is not given stays"))
+    one("delete", "delete", "delete a function with everything that belongs to it")
+    one("enable", "enable", "let a disabled function take invocations again")
+    one("disable", "disable", "refuse every invocation; code and settings stay and can be changed")
+    code = one("code", "code", "download a function's code package")
+    code.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write the ZIP (default NAME.zip)")
+
+
+def _async(commands: _Group) -> None:
+    records = commands.group("async", "asynchronous invocations: look up, cancel, retry settings")
+
+    def one(name: str, run: str, text: str) -> argparse.ArgumentParser:
+        parser = records.add(name, f"asyncs:{run}", text)
+        parser.add_argument("function", metavar="NAME", help="name, package:name or URN")
+        return parser
+
+    listing = one("list", "list_records", "show recent asynchronous invocations of a function")
+    listing.add_argument("--request", default="", metavar="ID", help="only this one")
+    listing.add_argument("--status", default="", choices=["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"])
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most this many, 1-500 (default 100)")
+    cancel = one("cancel", "cancel", "end a waiting or running asynchronous invocation")
+    cancel.add_argument("request_id", metavar="REQUEST")
+    config = one("config", "config", "show or set how often and how long events are tried")
+    config.add_argument("--max-retries", type=int, metavar="N", help="further tries after the first, 0-3")
+    config.add_argument("--max-age", type=int, metavar="S", help="seconds after which an event is given up, 1-86400")
+    config.add_argument("--reset", action="store_true", help="return to the defaults")
+
+
+def _logs(commands: _Group) -> None:
+    parser = commands.add("logs", "logs:logs", "print what a function wrote, with request ids and times")
+    parser.add_argument("function", metavar="FUNCTION", help="name, package:name or URN")
+    parser.add_argument("--request", default="", metavar="ID", help="only the lines of one request")
+    parser.add_argument("--match", default="", metavar="TEXT", help="only lines with these words")
+    parser.add_argument("--limit", type=int, default=200, metavar="N", help="the newest N lines (default 200)")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on with lines as they come, until Ctrl-C")
+
+
+def _node(commands: _Group) -> None:
+    commands.add("status", "node:status", "show how the daemon is")
+    doctor = commands.add("doctor", "node:doctor", "check this host: kernel, cgroups, namespaces, interpreters, limits")
+    doctor.add_argument("--config", type=Path, metavar="FILE", help="settings to check against (default: the defaults)")
+    doctor.add_argument("--state-dir", type=Path, metavar="DIR", help="whose disk to check (default /var/lib/fgd)")
+    commands.add("runtimes", "node:runtimes", "show the interpreters that were found")
+    commands.add("metrics", "node:metrics", "print the daemon's metrics (Prometheus text)")
+    bench = commands.add("bench", "bench:bench", "measure this host beside the ceilings (from a source tree)")
+    bench.add_argument("programs", nargs="*", metavar="PROGRAM", help="which programs of bench/ (default: all)")
+    completion = commands.add("completion", "completion:completion", "print a completion script for a shell")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    commands.add("version", "node:version", "print the version")
