@@ -14,7 +14,7 @@ Bodies:
     INVOKE  daemon -> runtime   <36sdI>: request id, deadline (epoch seconds), length of extras; extras JSON; event
     RESULT  runtime -> daemon   <IQI>: code 0, memory in bytes, run time in us; then the result's bytes
     ERROR   runtime -> daemon   <IQI>: code 4001..., memory, run time; then the error JSON. Call id 0: start failed
-    LOG     runtime -> daemon   <Bd>: level (0 raw, 10 DEBUG ... 40 ERROR), epoch seconds; then UTF-8 text of whole lines
+    LOG     runtime -> daemon   <Bd>: level (0 raw, 10 DEBUG ... 40 ERROR), epoch seconds; UTF-8 text of whole lines
     CANCEL  daemon -> runtime   empty
     HEARTBEAT both ways         empty question; answer one byte 1 or 0
 """

@@ -1,0 +1,83 @@
+"""The node as it is now, for `fgd status` and for the metrics."""
+
+import os
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+from fgd.instance.instance import State
+from fgd.instance.scheduler import Scheduler
+from fgd.metrics import Gauges, Metrics, NodeGauges
+from fgd.units import MIB
+
+
+class Status:
+    """Looks at the scheduler when somebody asks."""
+
+    def __init__(
+        self, scheduler: Scheduler, metrics: Metrics, *, project_id: str, functions: Callable[[], int],
+        async_waiting: Callable[[], int],
+    ) -> None:  # fmt: skip
+        self._scheduler = scheduler
+        self._metrics = metrics
+        self._project_id = project_id
+        self._functions = functions
+        self._async_waiting = async_waiting
+        self._began_s = time.monotonic()
+
+    def document(self) -> dict[str, object]:
+        """What `fgd status --json` prints."""
+        budget = self._scheduler.budget
+        return {
+            "version": version("fgd"),
+            "pid": os.getpid(),
+            "uptime_s": round(time.monotonic() - self._began_s, 1),
+            "project_id": self._project_id,
+            "functions": self._functions(),
+            "instances": self._scheduler.count(),
+            "blanks": self._scheduler.blanks.count(),
+            "waiting": self._scheduler.waiting,
+            "async_waiting": self._async_waiting(),
+            "memory_promised_mib": budget.promised_mib,
+            "memory_budget_mib": budget.memory_max_mib,
+            "memory_used_mib": self._memory_used_bytes() // MIB,
+        }
+
+    def metrics(self) -> bytes:
+        """Prometheus text, with the gauges of this moment."""
+        scheduler = self._scheduler
+        budget = scheduler.budget
+        gauges: dict[tuple[str, str], Gauges] = {}
+        for key, pool in scheduler.pools.items():
+            states: dict[str, int] = {}
+            used = 0
+            for instance in pool.instances:
+                state = _state_name(instance.state, bool(instance.calls), instance.frozen)
+                states[state] = states.get(state, 0) + 1
+                used += instance.sandbox.memory_bytes()
+            gauges[key] = Gauges(states, used)
+        node = NodeGauges(
+            instances=scheduler.count(),
+            blanks=scheduler.blanks.count(),
+            waiting=scheduler.waiting,
+            async_waiting=self._async_waiting(),
+            memory_promised_bytes=budget.promised_mib * MIB,
+            memory_used_bytes=sum(one.memory_bytes for one in gauges.values()),
+            memory_budget_bytes=budget.memory_max_mib * MIB,
+        )
+        self._metrics.observe(node, gauges)
+        return self._metrics.render().encode()
+
+    def _memory_used_bytes(self) -> int:
+        pools = self._scheduler.pools.values()
+        return sum(instance.sandbox.memory_bytes() for pool in pools for instance in pool.instances)
+
+
+def _state_name(state: State, busy: bool, frozen: bool) -> str:
+    if state is State.STARTING:
+        return "starting"
+    if state is State.DRAINING:
+        return "draining"
+    if busy:
+        return "busy"
+    return "frozen" if frozen else "idle"

@@ -1,0 +1,98 @@
+"""What the kernel tells of processes, cgroups and mounts, for the checks that nothing is left behind."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a daemon could leave behind on the host."""
+
+    processes: frozenset[str]
+    cgroups: frozenset[str]
+    mounts: frozenset[str]
+
+    def since(self, earlier: "Snapshot") -> list[str]:
+        """What is here now and was not there then, as lines for people."""
+        return sorted(
+            [f"process {one}" for one in self.processes - earlier.processes]
+            + [f"cgroup {one}" for one in self.cgroups - earlier.cgroups]
+            + [f"mount {one}" for one in self.mounts - earlier.mounts]
+        )
+
+
+def fgd_command() -> str:
+    """The command beside the running interpreter."""
+    return str(Path(sys.prefix, "bin", "fgd"))
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, step_s: float = 0.02) -> bool:
+    """Asks until the condition holds or the time is over; gives whether it holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(step_s)
+    return True
+
+
+def fgd_cgroups() -> Iterator[str]:
+    """Paths of all cgroups below a parent named `fgd`, in every hierarchy."""
+    for top, folders, _ in os.walk("/sys/fs/cgroup"):
+        if "fgd" in top.split("/"):
+            for folder in folders:
+                yield f"{top}/{folder}"
+
+
+def cgroups_of(pid: int) -> Iterator[str]:
+    """Folders of the cgroups that a process is in and that lie below a parent `fgd`; also those between the two."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/cgroup").read_text("utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            parts = path.strip("/").split("/")
+            if "fgd" not in parts[:-1]:
+                continue
+            name = controllers.removeprefix("name=")
+            tops = [Path("/sys/fs/cgroup", name or "unified"), Path("/sys/fs/cgroup")]
+            tops = [top for top in tops if top.joinpath(*parts).is_dir()]
+            for end in range(parts.index("fgd") + 2, len(parts) + 1):
+                yield from (str(Path(top, *parts[:end])) for top in tops[:1])
+
+
+def mounts() -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
+        fields = line.split()
+        yield f"{fields[4]} ({fields[fields.index('-') + 1]})"
+
+
+def alive(one: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(one.is_running()) and one.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def named(one: psutil.Process) -> str:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return f"{one.pid} {' '.join(one.cmdline())[:100] or one.name()} (uid {one.uids().effective})"
+    return f"{one.pid} (ended)"
+
+
+def uid_of(one: psutil.Process) -> int:
+    """The effective uid of a process; -1 when it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(one.uids().effective)
+    return -1
