@@ -84,7 +84,6 @@ class Outcome:
         self,
         code: int,
         body: bytes,
-        *,
         text: bool = False,
         function_error: bool = False,
         duration_us: int = 0,

@@ -161,7 +161,7 @@ def number(query: Mapping[str, str], name: str, default: int, high: int = 2**31 
     text = query.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= high):
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= high):
         raise BadQuery(f"{name}: must be a whole number from 0 to {high}, not {rules.shown(text)}")
     return int(text)
 

@@ -8,6 +8,7 @@ States and what may follow:
 """
 
 import os
+import struct
 import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,12 @@ _OUTPUT_READ_BYTES: Final = 64 * 1024
 #: Why a sandbox is killed whose process has most likely ended by itself.
 CHANNEL_ENDED: Final = "its channel ended"
 _perf = time.perf_counter
+# Global names are looked up faster than attributes of a module; these are used for every call.
+_RESULT: Final = frames.RESULT
+_ANSWERS: Final = (frames.RESULT, frames.ERROR)
+_FLAG_TEXT: Final = frames.FLAG_TEXT
+_RESULT_HEAD_BYTES: Final = frames.RESULT_HEAD.size
+_unpack_head = frames.RESULT_HEAD.unpack_from
 
 
 class State(IntEnum):
@@ -79,15 +86,16 @@ class Instance:
     """Lives from the moment its sandbox is bound until everything of it is gone."""
 
     __slots__ = (
-        "_abandoned", "_channel", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls", "capacity",
-        "end_reason", "frozen", "function", "idle_since_s", "init_request_id", "last_request_id", "load_request_id",
-        "pool", "pooled", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
+        "_abandoned", "_channel", "_memory_max_bytes", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls",
+        "capacity", "end_reason", "frozen", "function", "id", "idle_since_s", "init_request_id", "last_request_id",
+        "load_request_id", "pool", "pooled", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
         self.pool = pool
         self.function = function
         self.sandbox = sandbox
+        self.id = sandbox.id
         self.state = State.STARTING
         #: Calls at work here, by call id, in the order in which they were sent.
         self.calls: dict[int, Call] = {}
@@ -112,13 +120,10 @@ class Instance:
         self.tap = tap
         self._reactor = reactor
         self._wall_offset_s = time.time() - _perf()
+        self._memory_max_bytes = function.memory_mib << 20
         self._output_fd = sandbox.output_fd
         self._channel = Channel(reactor, sandbox.channel, self._on_frame, self._on_end)
         reactor.register(self._output_fd, self._on_output)
-
-    @property
-    def id(self) -> str:
-        return self.sandbox.id
 
     @property
     def free_slots(self) -> int:
@@ -217,33 +222,42 @@ class Instance:
     def _on_frame(self, kind: int, flags: int, call_id: int, body: bytes) -> None:
         if self.state is State.DEAD:
             return
-        if kind == frames.RESULT or kind == frames.ERROR:
+        if kind in _ANSWERS:
             call = self.calls.pop(call_id, None)
             if call is None:
                 self._on_stray_answer(kind, call_id, body)
                 return
-            if len(body) < frames.RESULT_HEAD.size:
+            now = _perf()
+            try:
+                code, memory_bytes, duration_us = _unpack_head(body)
+            except struct.error:
                 self.calls[call_id] = call
                 self._on_end("broken frame: an answer without its head")
                 return
-            code, memory_bytes, duration_us = frames.RESULT_HEAD.unpack_from(body)
-            if (kind == frames.RESULT) != (code == 0):
+            if (kind == _RESULT) != (code == 0):
                 self.calls[call_id] = call
                 self._on_end(f"broken frame: answer of type {kind} with code {code}")
                 return
             # Its own figures are only believed within what is possible.
-            memory_bytes = min(memory_bytes, self.function.memory_mib << 20)
-            elapsed_us = int((_perf() - call.sent_s) * 1e6)
-            outcome = Outcome(
-                code,
-                body[frames.RESULT_HEAD.size :],
-                text=bool(flags & frames.FLAG_TEXT),
-                function_error=code != 0 and is_function_error(code),
-                duration_us=min(duration_us, elapsed_us),
-                memory_bytes=memory_bytes,
-            )
+            if memory_bytes > self._memory_max_bytes:
+                memory_bytes = self._memory_max_bytes
+            elapsed_us = int((now - call.sent_s) * 1e6)
+            if duration_us > elapsed_us:
+                duration_us = elapsed_us
             self.last_request_id = call.request_id
-            self.pool.finished(self, call, outcome)
+            self.pool.finished(
+                self,
+                call,
+                Outcome(
+                    code,
+                    body[_RESULT_HEAD_BYTES:],
+                    flags & _FLAG_TEXT != 0,
+                    code != 0 and is_function_error(code),
+                    duration_us,
+                    memory_bytes,
+                ),
+                now,
+            )
         elif kind == frames.LOG:
             self._on_log(call_id, body)
         elif kind == frames.READY and self.state is State.STARTING:
@@ -259,7 +273,7 @@ class Instance:
 
     def _on_stray_answer(self, kind: int, call_id: int, body: bytes) -> None:
         if self._abandoned.pop(call_id, None) is not None:
-            self.pool.slot_freed(self)
+            self.pool.slot_freed(self, _perf())
         elif call_id == 0 and kind == frames.ERROR and self.state is State.STARTING:
             code = 0
             if len(body) >= frames.RESULT_HEAD.size:

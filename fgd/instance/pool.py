@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fgd.instance.scheduler import Scheduler
 
 _perf = time.perf_counter
+_READY: Final = State.READY
 #: An initializer that fails abandons its instance and another one tries, this often for one call (runtimes.md 1.5).
 START_ATTEMPTS: Final = 3
 #: A call rather waits for a running instance than starts one when it expects to wait less than a start takes.
@@ -89,29 +90,31 @@ class Pool:
         self.waiting.extendleft(reversed(calls))
         self.scheduler.waiting += len(calls)
 
-    def complete(self, call: Call, outcome: Outcome, instance_id: str = "") -> None:
-        """Fills in where the time went and hands the outcome over."""
-        now = _perf()
+    def complete(self, call: Call, outcome: Outcome, instance_id: str = "", now: float = 0.0) -> None:
+        """Fills in where the time went and hands the outcome over; `now`: when it was known, if that was before."""
+        now = now or _perf()
         sent = call.sent_s or now
+        submitted = call.submitted_s
         outcome.instance_id = instance_id
-        outcome.frontend_us = int((call.submitted_s - call.received_s) * 1e6)
-        outcome.queue_us = int((sent - call.submitted_s) * 1e6)
-        outcome.dispatch_us = max(0, int((now - sent) * 1e6) - outcome.duration_us)
+        outcome.frontend_us = int((submitted - call.received_s) * 1e6)
+        outcome.queue_us = int((sent - submitted) * 1e6)
+        dispatch_us = int((now - sent) * 1e6) - outcome.duration_us
+        outcome.dispatch_us = dispatch_us if dispatch_us > 0 else 0
         if call.want_tail:
             outcome.log_tail = self.scheduler.recorder.tail(call, outcome)
         call.done(call, outcome)
 
     # --- what instances report ---------------------------------------------------------------------------
 
-    def finished(self, instance: Instance, call: Call, outcome: Outcome) -> None:
+    def finished(self, instance: Instance, call: Call, outcome: Outcome, now: float) -> None:
         """An answer arrived. The next call goes out first, so that the instance works while we write."""
-        self.mean_s += (_perf() - call.sent_s - self.mean_s) * 0.05
-        self.slot_freed(instance)
-        self.complete(call, outcome, instance.id)
+        self.mean_s += (now - call.sent_s - self.mean_s) * 0.05
+        self.slot_freed(instance, now)
+        self.complete(call, outcome, instance.id, now)
 
-    def slot_freed(self, instance: Instance) -> None:
+    def slot_freed(self, instance: Instance, now: float) -> None:
         """One slot of the instance has become free."""
-        if instance.state is State.READY:
+        if instance.state is _READY:
             scheduler = self.scheduler
             if scheduler.starving and scheduler.retire_for_others(self, instance):
                 return
@@ -119,7 +122,7 @@ class Pool:
                 instance.send(self.next_call())
                 return
             if not instance.calls:
-                instance.idle_since_s = _perf()
+                instance.idle_since_s = now
             if instance.free_slots == 1:
                 self.idle.append(instance)
         elif instance.state is State.DRAINING and not instance.calls:

@@ -25,6 +25,9 @@ from typing import Final
 HEADER: Final = struct.Struct("<IBBHQ")
 HEADER_BYTES: Final = HEADER.size
 INVOKE_HEAD: Final = struct.Struct("<36sdI")
+_INVOKE_HEAD_BYTES: Final = INVOKE_HEAD.size
+#: Header and head of an INVOKE frame at once.
+_INVOKE_WHOLE: Final = struct.Struct("<IBBHQ36sdI")
 RESULT_HEAD: Final = struct.Struct("<IQI")
 LOG_HEAD: Final = struct.Struct("<Bd")
 
@@ -58,8 +61,9 @@ def frame(kind: int, call_id: int, body: bytes = b"", flags: int = 0) -> bytes:
 
 def invoke_frame(call_id: int, request_id: str, deadline_s: float, event: bytes, extras: bytes = b"") -> bytes:
     """An INVOKE frame. `deadline_s` in epoch seconds; `extras` is a JSON object or empty."""
-    head = INVOKE_HEAD.pack(request_id.encode("ascii"), deadline_s, len(extras))
-    return b"".join((HEADER.pack(len(head) + len(extras) + len(event), INVOKE, 0, 0, call_id), head, extras, event))
+    body_bytes = _INVOKE_HEAD_BYTES + len(extras) + len(event)
+    head = _INVOKE_WHOLE.pack(body_bytes, INVOKE, 0, 0, call_id, request_id.encode("ascii"), deadline_s, len(extras))
+    return head + extras + event if extras else head + event
 
 
 class FrameReader:

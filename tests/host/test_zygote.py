@@ -204,6 +204,8 @@ def test_random_numbers_differ_between_sandboxes(sandbox_host: Sandboxes, runtim
 
 def test_objects_of_the_zygote_are_immortal_where_python_can(sandbox_host: Sandboxes) -> None:
     """Using them then copies no page; and new objects are as mortal as ever."""
-    out = look(sandbox_host, "import json, sys; out = [sys.getrefcount(json) >= 1 << 31, sys.getrefcount(object()) < 5]")
+    out = look(
+        sandbox_host, "import json, sys; out = [sys.getrefcount(json) >= 1 << 31, sys.getrefcount(object()) < 5]"
+    )
 
     assert [True, True] == out
