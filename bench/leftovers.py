@@ -8,9 +8,9 @@ import psutil
 from bench.host import report, say
 from bench.node import HOLD, burst, node
 from fgd.testing.daemon import DaemonProcess
-from fgd.testing.host import eventually, fgd_cgroups
+from fgd.testing.host import eventually
 
-ROUNDS = 10
+COUNT = 1000
 EACH = 100
 
 
@@ -19,7 +19,7 @@ def state(daemon: DaemonProcess) -> dict[str, set[str]]:
     stay = [psutil.Process(daemon.pid), daemon.launcher(), *daemon.zygotes()]
     found = {
         "processes": {str(one.pid) for one in daemon.processes()},
-        "cgroups": set(fgd_cgroups()),
+        "cgroups": daemon.cgroups_now(),
         "mounts": set(),
         "fds": set(),
     }
@@ -38,9 +38,10 @@ def main() -> None:
         eventually(lambda: not daemon.instances(), 15.0)
         time.sleep(1.0)
         before = state(daemon)
-        made = 0
-        for number in range(ROUNDS):
-            say(f"leftovers: round {number + 1} of {ROUNDS}")
+        made = number = 0
+        while made < COUNT:
+            number += 1
+            say(f"leftovers: {made} of {COUNT}")
             urn = client.deploy(f"hold{number}", HOLD)
             _, begun = burst(daemon, client, urn, EACH, 2.0)
             made += len(begun)

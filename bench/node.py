@@ -5,7 +5,9 @@ import json
 import re
 import selectors
 import shutil
+import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -34,6 +36,8 @@ ROOMY: dict[str, object] = {"functions_max": 5000, "keep_alive_s": 600.0}
 @contextlib.contextmanager
 def node(**settings: object) -> Iterator[tuple[DaemonProcess, Client]]:
     """A daemon and a client with a token; both and their folder go away with the block."""
+    # Whoever ends a program early must not leave its daemon running.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = Path(tempfile.mkdtemp(prefix="fgd-bench-"))
     try:
         with DaemonProcess(folder, {**ROOMY, **settings}) as daemon:

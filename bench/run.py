@@ -24,17 +24,18 @@ def run(program: str) -> dict[str, Any] | None:
     """One program in a process of its own; None when it failed."""
     say(f"--- {program}")
     start = time.monotonic()
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", f"bench.{program}"], stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        say(f"{program} took more than {LIMIT_S} s")
-        return None
+    with subprocess.Popen([sys.executable, "-m", f"bench.{program}"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            say(f"{program} took more than {LIMIT_S} s")
+            process.terminate()  # it ends its daemon first
+            process.communicate()
+            return None
     say(f"{program}: {time.monotonic() - start:.1f} s")
-    if done.returncode:
+    if process.returncode:
         return None
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     return result
 
 

@@ -28,7 +28,7 @@ class Config:
     sandboxes_max: int = _setting(2048, "Sandboxes at once on this node; each takes a block of uids.", low=1, high=4000)
     provider: str = _setting(
         "auto",
-        "What makes sandboxes: zygote (fork of a warm interpreter), nsjail, or auto (zygote where the runtime can fork).",
+        "What makes sandboxes: zygote (forks a warm interpreter), nsjail, or auto (zygote where the runtime can fork).",
         choices=("auto", "zygote", "nsjail"),
     )
     blank_pool: int = _setting(4, "Blank sandboxes kept ready per runtime that has functions.", low=0, high=256)

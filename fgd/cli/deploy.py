@@ -92,7 +92,8 @@ def _newest_python(client: Client) -> str:
     ]
     if not found:
         raise UsageError("--runtime: this node has no Python runtime; see what it has: fgd runtimes")
-    return max(found)[2]
+    name: str = max(found)[2]
+    return name
 
 
 def _code_fields(archive: bytes, name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Theory of operation: `DaemonProcess` starts the command as a user would and sees it only from outside: the HTTP port,
 the admin socket, signals, and what the kernel tells of its processes. Every daemon gets a range of uids of its own
 (`first_uid`), so that whatever process has such a uid is its, also after the daemon died and its children were
-adopted by others. `Snapshot` is what may be left behind on a host: processes, cgroups, mounts.
+adopted by others.
 """
 
 import contextlib
@@ -21,14 +21,12 @@ import psutil
 
 from fgd.testing.client import Answer, Client, HarnessError, Keys, UnixConnection
 from fgd.testing.host import (
-    Snapshot,
     alive,
     cgroups_of,
     eventually,
     fgd_cgroups,
     fgd_command,
     free_port,
-    mounts,
     named,
     uid_of,
 )
@@ -261,9 +259,11 @@ class DaemonProcess:
         """Cgroups below a parent `fgd` that belong to this daemon alone and are still there."""
         return sorted(one for one in self._cgroups if Path(one).exists())
 
-    def snapshot(self) -> Snapshot:
-        """What there is now of this daemon's kind; compare with one made before it started."""
-        return Snapshot(frozenset(self.remains()), frozenset(fgd_cgroups()), frozenset(mounts()))
+    def cgroups_now(self) -> set[str]:
+        """All cgroups that exist now below the folders of this daemon, which its processes showed."""
+        self.processes()
+        own = {"/".join(one.split("/")[: one.split("/").index("fgd") + 2]) for one in self._cgroups}
+        return {one for one in fgd_cgroups() if any(one == top or one.startswith(top + "/") for top in own)}
 
     def _by_uid(self) -> list[psutil.Process]:
         first = int(str(self.settings["first_uid"]))

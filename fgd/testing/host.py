@@ -6,27 +6,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a daemon could leave behind on the host."""
-
-    processes: frozenset[str]
-    cgroups: frozenset[str]
-    mounts: frozenset[str]
-
-    def since(self, earlier: "Snapshot") -> list[str]:
-        """What is here now and was not there then, as lines for people."""
-        return sorted(
-            [f"process {one}" for one in self.processes - earlier.processes]
-            + [f"cgroup {one}" for one in self.cgroups - earlier.cgroups]
-            + [f"mount {one}" for one in self.mounts - earlier.mounts]
-        )
 
 
 def fgd_command() -> str:

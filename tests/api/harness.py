@@ -229,7 +229,7 @@ async def _main(
         logs=api.logs,
         runtimes=lambda: INSTALLED,
         status=lambda: {"version": "0", "instances": 0},
-        metrics=lambda: b"fgd_up 1\n",
+        metrics=lambda project_id: b"fgd_up 1\n",
         doctor=doctor,
         now_s=api.now_s,
     )

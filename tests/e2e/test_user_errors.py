@@ -112,7 +112,9 @@ def test_memory_over_the_limit_kills_the_instance_not_the_daemon(api: Client, ac
 
 
 @pytest.mark.parametrize(
-    "event", [{"do": "exit"}, {"do": "exit", "code": 0}, {"do": "segfault"}, {"do": "abort"}], ids=lambda e: str(e["do"])
+    "event",
+    [{"do": "exit"}, {"do": "exit", "code": 0}, {"do": "segfault"}, {"do": "abort"}],
+    ids=lambda e: str(e["do"]),
 )
 def test_process_that_ends_itself(api: Client, actor: str, event: dict[str, object]) -> None:
     code, error = failure(api.invoke(actor, event))

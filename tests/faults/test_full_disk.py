@@ -47,7 +47,7 @@ def test_full_disk_is_refused_with_503_and_recovers(tiny: DaemonProcess) -> None
 
     acknowledged = []
     refused = []
-    for number in range(60):
+    for number in range(20):
         answer = api.enqueue(urn, {"n": number, "text": "x" * 20000})
         if answer.status == 202:
             acknowledged.append(answer.json()["request_id"])

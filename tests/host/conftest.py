@@ -67,7 +67,7 @@ def _descriptors() -> set[str]:
 
 def _cgroups() -> list[str]:
     """Those of this test run; another daemon on this host has its own."""
-    return [path for path in fgd_cgroups() if f"/{NAME}" in path]
+    return [path for path in fgd_cgroups() if NAME in path.split("/")]
 
 
 @pytest.fixture(autouse=True)

@@ -49,3 +49,12 @@ def spawn(end_install: RuntimeInstall, tmp_path: Path) -> Iterator[Spawn]:
     yield start
     for process in processes:
         process.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Interpreters other than the newest are for the whole suite; they would take a quick check over its minute."""
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        chosen = params.get("install") or params.get("end_install")
+        if isinstance(chosen, RuntimeInstall) and chosen is not INSTALLS[-1]:
+            item.add_marker(pytest.mark.slow)

@@ -55,6 +55,7 @@ class RuntimeProcess:
     """One runtime process and the daemon's side of its channel."""
 
     def __init__(self, install: RuntimeInstall, folder: Path, **init: Any) -> None:
+        self.install = install
         ours, theirs = socket.socketpair()
         library = {"LD_LIBRARY_PATH": str(install.prefix / "lib")} if install.library_path else {}
         program = install.runtime_dir / install.entry

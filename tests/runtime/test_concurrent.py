@@ -137,6 +137,10 @@ def test_a_cancelled_call_ends_and_the_others_go_on(runtime: RuntimeProcess, wha
         runtime.send(frames.frame(frames.HEARTBEAT, 1))
         assert frames.HEARTBEAT == runtime.next_event()[0]
     runtime.send(frames.frame(frames.CANCEL, spinning))
+    if runtime.install.version.startswith("2."):  # runs on to its end there; only the others can be told
+        runtime.start({"do": "open", "name": "b", "for": "a"})
+        assert waiting in {runtime.answer()[0], runtime.answer()[0]}
+        return
     call_id, answer = runtime.answer()
 
     assert (spinning, frames.ERROR, 4208) == (call_id, answer.kind, answer.code)

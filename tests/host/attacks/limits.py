@@ -109,10 +109,12 @@ def socket_buffers(sockets: int) -> dict[str, int]:
 _kept: list[socket.socket] = []
 
 
-def tcp_buffers(connections: int) -> dict[str, int]:
-    """The same with TCP over loopback."""
+def tcp_buffers(connections: int, buffer_bytes: int = 0) -> dict[str, int]:
+    """The same with TCP over loopback; with `buffer_bytes`, buffers of that size are asked for."""
     queued, made = 0, 0
     server = socket.create_server(("127.0.0.1", 0), backlog=1000)
+    if buffer_bytes:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
     _kept.append(server)
     chunk = bytes(65536)
     for _ in range(connections):
@@ -122,6 +124,8 @@ def tcp_buffers(connections: int) -> dict[str, int]:
         except OSError:
             break
         made += 1
+        if buffer_bytes:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
         one.setblocking(False)
         _kept.extend((one, there))
         try:
@@ -130,6 +134,25 @@ def tcp_buffers(connections: int) -> dict[str, int]:
         except OSError:
             pass
     return {"bytes": queued, "connections": made}
+
+
+def udp_buffers(sockets: int) -> dict[str, int]:
+    """The same with datagrams that nobody reads; the kernel drops what it does not want to keep."""
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    _kept.append(sender)
+    made = 0
+    for _ in range(sockets):
+        try:
+            one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        except OSError:
+            break
+        made += 1
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        one.bind(("127.0.0.1", 0))
+        _kept.append(one)
+        for _ in range(20):
+            sender.sendto(bytes(32000), one.getsockname())
+    return {"sockets": made}
 
 
 def fork_until_refused(most: int) -> dict[str, object]:
