@@ -13,6 +13,10 @@ EXITED: Final = 4206
 CANCELLED: Final = 4208
 PROTOCOL: Final = 4014
 
+#: What a runtime may say of a call (runtimes/python/README.md, and what runtimes of other languages need). Each code is
+#: a series of the metrics, so a hostile one must not be able to make up more.
+RUNTIME_CODES: Final = frozenset((4001, 4002, 4003, 4004, 4005, 4007, 4009, CANCELLED))
+
 #: Codes that the user's code answers for, as opposed to the platform.
 _LAST_FUNCTION_CODE: Final = 4299
 

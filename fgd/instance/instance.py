@@ -11,13 +11,13 @@ import os
 import struct
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
 from fgd.call import Call, Outcome
 from fgd.instance.channel import Channel
-from fgd.instance.codes import is_function_error
+from fgd.instance.codes import INIT_FAILED, RUNTIME_CODES, is_function_error
 from fgd.instance.logtap import LogTap
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
@@ -56,12 +56,16 @@ _NEXT: Final = {
 }
 
 
+#: Small enough for whatever stores or sums it: the figures are the runtime's word.
+type _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
+
+
 class ReadyReport(msgspec.Struct):
     """Body of a READY frame: microseconds that loading and the initializer took, and memory."""
 
-    load_us: int = 0
-    init_us: int = 0
-    memory_bytes: int = 0
+    load_us: _Count = 0
+    init_us: _Count = 0
+    memory_bytes: _Count = 0
 
 
 class _CallIds:
@@ -88,7 +92,8 @@ class Instance:
     __slots__ = (
         "_abandoned", "_channel", "_memory_max_bytes", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls",
         "capacity", "end_reason", "frozen", "function", "id", "idle_since_s", "init_request_id", "last_request_id",
-        "load_request_id", "pool", "pooled", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
+        "load_request_id", "loaded_s", "pool", "pooled", "ready", "retiring", "sandbox",
+        "sandbox_us", "started_s", "state", "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
@@ -109,6 +114,8 @@ class Instance:
         self.frozen = False
         self.idle_since_s = 0.0
         self.started_s = _perf()
+        #: When the initializer began.
+        self.loaded_s = 0.0
         self.last_request_id = ""
         self.load_request_id = ""
         self.init_request_id = ""
@@ -234,7 +241,7 @@ class Instance:
                 self.calls[call_id] = call
                 self._on_end("broken frame: an answer without its head")
                 return
-            if (kind == _RESULT) != (code == 0):
+            if (kind == _RESULT) != (code == 0) or (code and code not in RUNTIME_CODES):
                 self.calls[call_id] = call
                 self._on_end(f"broken frame: answer of type {kind} with code {code}")
                 return
@@ -268,6 +275,8 @@ class Instance:
                 return
             self.move_to(State.READY)
             self.pool.became_ready(self)
+        elif kind == frames.LOADED and self.state is State.STARTING:
+            self.loaded_s = _perf()
         else:
             self._on_end(f"broken frame: type {kind} out of place")
 
@@ -278,8 +287,10 @@ class Instance:
             code = 0
             if len(body) >= frames.RESULT_HEAD.size:
                 code = frames.RESULT_HEAD.unpack_from(body)[0]
+            if code not in RUNTIME_CODES:
+                code = INIT_FAILED
             self.pool.start_failed(
-                self, Outcome(code or 4201, body[frames.RESULT_HEAD.size :], function_error=is_function_error(code))
+                self, Outcome(code, body[frames.RESULT_HEAD.size :], function_error=is_function_error(code))
             )
         else:
             self._on_end("broken frame: an answer to a call that nobody made")

@@ -39,6 +39,10 @@ class LogTap:
             time_s = now
         if now >= self._second + 1:
             self.tick(now)
+        if self._lines_left <= 0 or self._bytes_left <= 0:
+            # Whoever floods must not make us look at each of its lines.
+            self._dropped += text.count(b"\n") + (not text.endswith(b"\n"))
+            return
         name = _LEVELS.get(level, "")
         for raw in text.removesuffix(b"\n").split(b"\n"):
             self._lines_left -= 1

@@ -427,8 +427,10 @@ class Scheduler:
             self._stop_call(call, codes.TIMED_OUT, "invoke timed out", "TimedOut")
 
     def _check_start(self, instance: Instance, now: float) -> None:
-        allowed_s = LOAD_TIMEOUT_S + instance.function.initializer_timeout_s
-        if instance.started_s and now - instance.started_s > allowed_s:
+        late = instance.started_s and now - instance.started_s > LOAD_TIMEOUT_S
+        if instance.loaded_s:
+            late = now - instance.loaded_s > instance.function.initializer_timeout_s
+        if late:
             outcome = codes.platform_outcome(
                 codes.INIT_TIMED_OUT, "runtime initialization timed out", "InitializationTimeout"
             )

@@ -10,6 +10,7 @@ What comes from a runtime is hostile. Lengths are checked before anything is all
 
 Bodies:
     INIT    daemon -> runtime   JSON object, see runtimes/python/README.md
+    LOADED  runtime -> daemon   empty: the code is loaded, the initializer begins (only where there is one)
     READY   runtime -> daemon   JSON {"load_us", "init_us", "memory_bytes"}; the instance takes invocations
     INVOKE  daemon -> runtime   <36sdI>: request id, deadline (epoch seconds), length of extras; extras JSON; event
     RESULT  runtime -> daemon   <IQI>: code 0, memory in bytes, run time in us; then the result's bytes
@@ -40,6 +41,7 @@ HEARTBEAT: Final = 6
 CHUNK: Final = 7
 CANCEL: Final = 8
 READY: Final = 9
+LOADED: Final = 10
 
 #: RESULT flags: the result was a string, sent as it is; without it the body is JSON.
 FLAG_TEXT: Final = 1
@@ -91,7 +93,7 @@ class FrameReader:
         at, end = 0, len(data)
         while end - at >= HEADER_BYTES:
             length, kind, flags, zero, call_id = HEADER.unpack_from(data, at)
-            if not 1 <= kind <= READY or zero:
+            if not 1 <= kind <= LOADED or zero:
                 raise WireError(f"frame of unknown type {kind}")
             if length > (MAX_LOG_BYTES if kind == LOG else MAX_BODY_BYTES):
                 raise WireError(f"frame of type {kind} with a body of {length} bytes")

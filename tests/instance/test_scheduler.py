@@ -313,6 +313,28 @@ def test_initializer_that_fails_is_tried_on_three_instances() -> None:
     run(body)
 
 
+def test_initializer_has_its_own_timeout_which_begins_when_the_code_is_loaded() -> None:
+    async def body() -> None:
+        async with bench() as b:
+            target = function(initializer_handler="index.init", initializer_timeout_s=5)
+            waiting = b.call(target)
+            for _ in range(3):
+                sandbox = await b.host.next()
+                await sandbox.frame(frames.INIT)
+                b.scheduler.tick(time.perf_counter() + 50)
+                assert sandbox.exit_report is None
+                sandbox.send(frames.LOADED, 0)
+                await b.settle()
+                b.scheduler.tick(time.perf_counter() + 4)
+                assert sandbox.exit_report is None
+                b.scheduler.tick(time.perf_counter() + 6)
+                assert sandbox.exit_report is not None
+
+            assert 4211 == (await waiting.outcome()).code
+
+    run(body)
+
+
 @pytest.mark.parametrize(
     "junk",
     [

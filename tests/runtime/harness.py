@@ -72,6 +72,7 @@ class RuntimeProcess:
         self.channel = ours
         ours.settimeout(_PATIENCE_S)
         self.logs: list[Log] = []
+        self.loaded = False
         self._reader = frames.FrameReader()
         self._frames: list[Frame] = []
         self._next_id = 1
@@ -116,9 +117,12 @@ class RuntimeProcess:
         return self._frames.pop(0)
 
     def next_event(self) -> Frame:
-        """The next frame that is no LOG; those are gathered in `logs`."""
+        """The next frame that is neither LOG, those are gathered in `logs`, nor LOADED, which sets `loaded`."""
         while True:
             frame = self.receive()
+            if frame[0] == frames.LOADED:
+                self.loaded = True
+                continue
             if frame[0] != frames.LOG:
                 return frame
             level, time_s = frames.LOG_HEAD.unpack_from(frame[3])
@@ -137,7 +141,9 @@ class RuntimeProcess:
         self._next_id += 1
         data = json.dumps(event).encode() if raw is None else raw
         extra_data = json.dumps(extras).encode() if extras is not None else b""
-        self.send(frames.invoke_frame(call_id, REQUEST_ID, time.time() + timeout_s, data, extra_data))
+        self.send(
+            frames.invoke_frame(call_id, REQUEST_ID, time.time() + timeout_s if timeout_s else 0.0, data, extra_data)
+        )
         return call_id
 
     def answer(self) -> tuple[int, Answer]:

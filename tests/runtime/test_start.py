@@ -337,6 +337,22 @@ def test_remaining_time_may_become_negative(spawn: Spawn) -> None:
     assert process.call(timeout_s=-5).json <= -4000
 
 
+def test_a_call_that_came_along_with_init_has_its_whole_time_from_its_beginning(spawn: Spawn) -> None:
+    process = spawn("def handler(event, context): return context.getRemainingTimeInMilliSeconds()", timeout_s=7)
+    process.ready()
+
+    assert 6000 < process.call(timeout_s=0).json <= 7000
+
+
+def test_the_end_of_loading_is_told_where_an_initializer_follows(spawn: Spawn) -> None:
+    plain = spawn("def handler(event, context): return 1")
+    plain.ready()
+    both = spawn("def init(context): pass\ndef handler(event, context): return 1", initializer="index.init")
+    both.ready()
+
+    assert (False, True) == (plain.loaded, both.loaded)
+
+
 def test_the_running_time_trap_is_logged_once(spawn: Spawn) -> None:
     process = spawn("def handler(event, context): return context.getRunningTimeInSeconds()")
     process.ready()

@@ -26,7 +26,7 @@ RESULT_WHOLE = struct.Struct("<IBBHQIQI")
 #: Header and head of LOG: length, type, flags, 0, call id, level, epoch seconds.
 LOG_WHOLE = struct.Struct("<IBBHQBd")
 
-INIT, INVOKE, RESULT, ERROR, LOG, HEARTBEAT, CHUNK, CANCEL, READY = range(1, 10)
+INIT, INVOKE, RESULT, ERROR, LOG, HEARTBEAT, CHUNK, CANCEL, READY, LOADED = range(1, 11)
 FLAG_TEXT = 1
 
 #: Longest body that is read: the largest event with its head and extras.

@@ -48,7 +48,8 @@ class Context(object):
         self._instance = instance
         self._call_id = call_id
         self._request_id = request_id
-        self._deadline_s = deadline_s
+        # 0: the call came along with INIT, and its time begins only now.
+        self._deadline_s = deadline_s or _now() + instance.timeout_ms / 1000.0
         #: JSON text, or what it holds once something asked for it.
         self._extras = extras
         self._logger = None

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from _fgd_runtime.channel import ERROR, EXIT_BROKEN, HEADER, HEARTBEAT, INIT, READY, RESULT_WHOLE, Channel
+from _fgd_runtime.channel import ERROR, EXIT_BROKEN, HEADER, HEARTBEAT, INIT, LOADED, READY, RESULT_WHOLE, Channel
 from _fgd_runtime.context import Context, Instance
 from _fgd_runtime.failures import ENTRY, INITIALIZER, LoadFailure, failure_body
 from _fgd_runtime.loader import enter_code_root, entry, load_module, refusal, split_handler
@@ -102,6 +102,8 @@ def start(fd, own_folder):
         handler = entry(module, name, parts, 2)
         loaded = ticks()
         code = INITIALIZER
+        if initializer_name and not initializer_name.endswith("."):
+            channel.send(HEADER.pack(0, LOADED, 0, 0, 0))  # its own timeout begins now
         _initialize(initializer_name, init, instance, parts, module, code_root)
     except:  # noqa: E722 - SystemExit, KeyboardInterrupt and the string exceptions of old
         trace = sys.exc_info()[2].tb_next
