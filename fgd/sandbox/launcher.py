@@ -23,6 +23,7 @@ import signal
 import socket
 import sys
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ class Launcher:
         self._zygotes: dict[str, Zygote] = {}
         self._all_zygotes: set[Zygote] = set()
         self._waiting: dict[str, list[int]] = {}
+        self._files: list[tuple[str, int, int]] = settings["files"]
         self._closing = False
         loop.watch(daemon.fileno(), self._request)
 
@@ -129,6 +131,7 @@ class Launcher:
         zygote = Zygote(self._loop, runtime, ids, self._program)
         zygote.on_ready = partial(self._zygote_ready, name, zygote)
         zygote.on_retired = partial(self._zygote_retired, name, zygote)
+        zygote.on_broken = partial(self._zygote_broken, zygote)
         zygote.on_end = partial(self._zygote_ended, name, zygote)
         self._zygotes[name] = zygote
         self._all_zygotes.add(zygote)
@@ -142,6 +145,11 @@ class Launcher:
     def _zygote_retired(self, name: str, zygote: Zygote) -> None:
         if self._zygotes.get(name) is zygote:
             del self._zygotes[name]
+
+    def _zygote_broken(self, zygote: Zygote) -> None:
+        for sandbox in list(self._sandboxes.values()):
+            if isinstance(sandbox, ZygoteSandbox) and sandbox.zygote is zygote:
+                sandbox.kill("its zygote ended")
 
     def _zygote_ended(self, name: str, zygote: Zygote, reason: str) -> None:
         self._zygote_retired(name, zygote)
@@ -235,6 +243,11 @@ class Launcher:
 
     def _stop(self) -> None:
         self._cgroups.close()
+        for path, device, inode in self._files:
+            with suppress(OSError):  # not ours any more: gone, or another daemon's by now
+                status = os.lstat(path)
+                if (status.st_dev, status.st_ino) == (device, inode):
+                    Path(path).unlink()
         self._loop.running = False
 
 

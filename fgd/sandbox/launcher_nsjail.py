@@ -16,6 +16,20 @@ _MIB = 1 << 20
 _LOG_BYTES = 4096
 
 
+def complaint_text(log: bytes) -> str:
+    """Why nsjail, or what starts it, gave up; "" if it did not say.
+
+    Our own child's report is JSON. Of nsjail's errors ([E], [F]) the first is the reason and the others follow from it.
+    What a program's loader cannot find ("error while loading shared libraries") is a reason, what it warns of is not.
+    """
+    lines = log.splitlines()
+    for starts in ((b"{",), (b"[E]", b"[F]")):
+        for line in lines:
+            if line.startswith(starts):
+                return failure_text(line)
+    return next((failure_text(line) for line in lines if b"error while loading" in line), "")
+
+
 class NsjailSandbox(Sandbox):
     """A sandbox of the nsjail provider. nsjail is our child; its status is the function's, 128 + n for signal n."""
 
@@ -72,10 +86,7 @@ class NsjailSandbox(Sandbox):
             complaint = os.read(self._log, _LOG_BYTES)
         except BlockingIOError:
             complaint = b""
-        # Our own child's report is JSON, nsjail's errors begin with [E] or [F]; the dynamic linker may warn there, too.
-        lines = [line for line in complaint.splitlines() if line.startswith((b"{", b"[E]", b"[F]"))]
-        if lines and not self.reason:
-            self.reason = failure_text(lines[-1])
+        self.reason = self.reason or complaint_text(complaint)
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) > 128:
             status = os.WEXITSTATUS(status) - 128
         self._ended(status)

@@ -147,7 +147,7 @@ class ZygoteSandbox(Sandbox):
 
     def __init__(self, loop: Loop, name: str, ids: int, cgroup: Cgroup, zygote: Zygote, deadline_s: float) -> None:
         super().__init__(loop, name, ids, cgroup)
-        self._zygote = zygote
+        self.zygote = zygote
         self._inner_pid = 0
         self._setup, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._setup.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -166,7 +166,7 @@ class ZygoteSandbox(Sandbox):
 
     def _too_late(self) -> None:
         self.kill("it was not ready in time")
-        self._zygote.retire("a sandbox was not ready in time")
+        self.zygote.retire("a sandbox was not ready in time")
 
     def _message(self) -> None:
         try:
@@ -196,7 +196,7 @@ class ZygoteSandbox(Sandbox):
 
     def _map(self, inner_pid: int, pid: int) -> None:
         self._inner_pid = inner_pid
-        self._zygote.children[inner_pid] = self._ended
+        self.zygote.children[inner_pid] = self._ended
         self._pidfd = os.pidfd_open(pid)
         self._loop.watch(self._pidfd, self._first_process_ended)
         first_for_oom_killer(pid)
@@ -227,13 +227,13 @@ class ZygoteSandbox(Sandbox):
         self._loop.forget(self._pidfd)
         if self._setup.fileno() >= 0:
             self._message()  # its last words
-        self._zygote.reap()
+        self.zygote.reap()
         # One that did not answer before will hardly do so now.
-        wait_s = _RETIRED_REAP_S if self._zygote.retired else self._deadline_s
+        wait_s = _RETIRED_REAP_S if self.zygote.retired else self._deadline_s
         self._timer = self._loop.after(wait_s, self._not_reaped)
 
     def _not_reaped(self) -> None:
-        self._zygote.retire("does not tell how a sandbox ended")
+        self.zygote.retire("does not tell how a sandbox ended")
         self._ended(None)
 
     def _ended(self, status: int | None) -> None:
@@ -242,4 +242,4 @@ class ZygoteSandbox(Sandbox):
         if self._setup.fileno() >= 0:
             self._close_setup()
         super()._ended(status)
-        self._zygote.forget(self._inner_pid)
+        self.zygote.forget(self._inner_pid)

@@ -39,6 +39,7 @@ class Zygote:
         self.children: dict[int, Callable[[int | None], None]] = {}
         self.on_ready: Callable[[], None] = lambda: None
         self.on_retired: Callable[[], None] = lambda: None
+        self.on_broken: Callable[[], None] = lambda: None
         self.on_end: Callable[[str], None] = lambda reason: None
         self._loop = loop
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -94,7 +95,11 @@ class Zygote:
             _signal_kill(self._pidfd)
 
     def _give_up(self, reason: str) -> None:
-        self._reason = self._reason or reason
+        """It is of no use any more. Its sandboxes end first, by their cgroups: a frozen one does not act on the
+        kernel's kill, and the zygote's own end would wait for it for ever."""
+        self.retired, self._reason = True, self._reason or reason
+        self.on_retired()
+        self.on_broken()
         self.kill()
 
     def _message(self) -> None:

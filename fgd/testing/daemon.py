@@ -8,14 +8,16 @@ adopted by others.
 
 import contextlib
 import http.client
+import itertools
 import json
 import os
 import secrets
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import psutil
 
@@ -35,7 +37,10 @@ READY_S = 20.0
 #: Inside a sandbox functions run as 1003; uid blocks have 65,536 ids and begin at a multiple of it.
 BLOCK = 65536
 FUNCTION_UID = 1003
-_FIRST_UID_LOW, _FIRST_UID_HIGH = 0x4000_0000, 0x6000_0000
+_FIRST_UID_LOW, _FIRST_UID_HIGH = 0x1000_0000, 0x6800_0000
+#: What a daemon with the usual `sandboxes_max` takes; daemons that run side by side must not share ids.
+_RANGE = 2050 * BLOCK
+_RANGES = (_FIRST_UID_HIGH - _FIRST_UID_LOW) // _RANGE
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class DaemonProcess:
     settings: dict[str, object] = field(default_factory=dict)
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
+    _ranges: ClassVar[Iterator[int]] = itertools.count(secrets.randbelow(_RANGES))
     _seen: set[psutil.Process] = field(default_factory=set)
     _cgroups: set[str] = field(default_factory=set)
 
@@ -58,8 +64,7 @@ class DaemonProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
         if "first_uid" not in self.settings:
-            blocks = (_FIRST_UID_HIGH - _FIRST_UID_LOW) // BLOCK
-            self.settings["first_uid"] = _FIRST_UID_LOW + secrets.randbelow(blocks) * BLOCK
+            self.settings["first_uid"] = _FIRST_UID_LOW + next(self._ranges) % _RANGES * _RANGE
 
     @property
     def state_dir(self) -> Path:
