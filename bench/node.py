@@ -30,7 +30,7 @@ def handler(event, context):
     return {"me": ME, "begun": begun}
 """
 #: Settings that no measurement should run into.
-ROOMY: dict[str, object] = {"functions_max": 5000, "keep_alive_s": 600.0}
+ROOMY: dict[str, object] = {"functions_max": 5000, "keep_alive_s": 600.0, "sandboxes_max": 2048}
 
 
 @contextlib.contextmanager

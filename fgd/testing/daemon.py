@@ -38,9 +38,6 @@ READY_S = 20.0
 BLOCK = 65536
 FUNCTION_UID = 1003
 _FIRST_UID_LOW, _FIRST_UID_HIGH = 0x1000_0000, 0x6800_0000
-#: What a daemon with the usual `sandboxes_max` takes; daemons that run side by side must not share ids.
-_RANGE = 2050 * BLOCK
-_RANGES = (_FIRST_UID_HIGH - _FIRST_UID_LOW) // _RANGE
 
 
 @dataclass(slots=True)
@@ -56,7 +53,7 @@ class DaemonProcess:
     settings: dict[str, object] = field(default_factory=dict)
     port: int = 0
     process: "subprocess.Popen[bytes] | None" = None
-    _ranges: ClassVar[Iterator[int]] = itertools.count(secrets.randbelow(_RANGES))
+    _ranges: ClassVar[Iterator[int]] = itertools.count(secrets.randbelow(1000))
     _seen: set[psutil.Process] = field(default_factory=set)
     _cgroups: set[str] = field(default_factory=set)
 
@@ -64,7 +61,14 @@ class DaemonProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
         if "first_uid" not in self.settings:
-            self.settings["first_uid"] = _FIRST_UID_LOW + next(self._ranges) % _RANGES * _RANGE
+            width = (self.sandboxes_max + 2) * BLOCK
+            room = _FIRST_UID_HIGH - _FIRST_UID_LOW
+            self.settings["first_uid"] = _FIRST_UID_LOW + next(self._ranges) * width % room
+
+    @property
+    def sandboxes_max(self) -> int:
+        """So many blocks of ids belong to it; daemons that run side by side must not share any."""
+        return int(str(self.settings.setdefault("sandboxes_max", 256)))
 
     @property
     def state_dir(self) -> Path:
@@ -272,5 +276,5 @@ class DaemonProcess:
 
     def _by_uid(self) -> list[psutil.Process]:
         first = int(str(self.settings["first_uid"]))
-        last = first + int(str(self.settings.get("sandboxes_max", 2048))) * BLOCK
+        last = first + self.sandboxes_max * BLOCK
         return [one for one in psutil.process_iter() if first <= uid_of(one) < last]
