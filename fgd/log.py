@@ -14,6 +14,14 @@ class _Lines(logging.Formatter):
         super().__init__("%(message)s" if journal else "%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._journal = journal
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name is the library's
+        """Texts of clients and functions may be in a message: none of them begins a line of its own here."""
+        if not record.message.isprintable():
+            record.message = "".join(
+                char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in record.message
+            )
+        return super().formatMessage(record)
+
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         if not self._journal:

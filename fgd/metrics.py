@@ -74,12 +74,14 @@ class _Series:
         "lines_dropped",
         "memory_peak",
         "parts_us",
+        "project_id",
         "starts",
         "throttled",
     )  # fmt: skip
 
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
+        self.project_id = labels[0][1]
         self.count = 0
         self.cold = 0
         #: Invocations by (mode, code).
@@ -170,9 +172,9 @@ class Metrics:
         """Drops the series of a function that was deleted."""
         self._length -= len(self._series.pop(func_id, ()))
 
-    def render(self) -> str:
-        """All metrics as Prometheus text, see `CONTENT_TYPE`."""
-        return "".join(self._lines())
+    def render(self, project_id: str = "") -> str:
+        """All metrics as Prometheus text, see `CONTENT_TYPE`; of functions only those of a project, if one is given."""
+        return "".join(self._lines(project_id))
 
     def _of(self, func_id: str, version: str) -> _Series:
         try:
@@ -191,10 +193,15 @@ class Metrics:
         self._length += 1
         return series
 
-    def _lines(self) -> Iterator[str]:
-        every = [series for versions in self._series.values() for series in versions.values()]
+    def _lines(self, project_id: str) -> Iterator[str]:
+        every = [
+            series
+            for versions in self._series.values()
+            for series in versions.values()
+            if not project_id or series.project_id == project_id
+        ]
         other = self._other
-        if other.count or other.starts or other.throttled or other.lines_dropped:
+        if not project_id and (other.count or other.starts or other.throttled or other.lines_dropped):
             every.append(other)
         yield from _invocations(every)
         yield from _starts(every)
@@ -202,15 +209,16 @@ class Metrics:
                            ((one.labels, one.throttled) for one in every))  # fmt: skip
         yield from _family("fgd_log_lines_dropped_total", "counter", "Log lines over the rate of their instance.",
                            ((one.labels, one.lines_dropped) for one in every))  # fmt: skip
-        yield from self._function_gauges()
+        yield from self._function_gauges(project_id)
         yield from _node(self._node)
         yield from _family("fgd_evictions_total", "counter", "Idle instances ended to make room for others.",
                            [((), self._evicted)])  # fmt: skip
 
-    def _function_gauges(self) -> Iterator[str]:
+    def _function_gauges(self, project_id: str) -> Iterator[str]:
         found = [(self._series.get(func_id, {}).get(version), gauges)
                  for (func_id, version), gauges in self._gauges.items()]  # fmt: skip
-        known = [(series.labels, gauges) for series, gauges in found if series is not None]
+        known = [(series.labels, gauges) for series, gauges in found
+                 if series is not None and (not project_id or series.project_id == project_id)]  # fmt: skip
         yield from _family("fgd_instances", "gauge", "Instances of a function version now.",
                            (((*labels, ("state", state)), count) for labels, gauges in known
                             for state, count in gauges.instances.items()))  # fmt: skip

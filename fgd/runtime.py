@@ -319,8 +319,14 @@ def _probe(path: Path) -> object:
 
 
 def _read_cache(cache: Path | None) -> dict[str, Any]:
+    """What an earlier start wrote; nothing when somebody else could have written it, for it names what root binds."""
+    values: Any = {}
     try:
-        values = json.loads(cache.read_text("utf-8")) if cache is not None else {}
+        if cache is not None:
+            with cache.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022:
+                    values = json.loads(file.read())
     except (OSError, ValueError):
         values = {}
     return values if isinstance(values, dict) else {}
@@ -329,7 +335,10 @@ def _read_cache(cache: Path | None) -> dict[str, Any]:
 def _write_cache(cache: Path, values: dict[str, Any]) -> None:
     fresh = cache.with_name(cache.name + ".new")
     try:
-        fresh.write_text(json.dumps(values), "utf-8")
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(json.dumps(values))
         fresh.replace(cache)
     except OSError:  # the next start probes again
         fresh.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import grp
 import os
 import pwd
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -61,14 +62,40 @@ def find_account(config: Config) -> Account:
 def prepare_state(state_dir: Path, account: Account) -> int:
     """Makes the state directory and its folders, owned by the daemon's account; gives the lock's descriptor.
 
+    What is in it was made by an unprivileged process, which hostile input may have taken over: root follows no link
+    there and changes nothing that has another name elsewhere.
+
     Raises:
-        StartError: it cannot be made, or another daemon uses it.
+        StartError: it cannot be made, another daemon uses it, or something in it is not what fgd makes.
     """
     try:
         state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        folder = os.open(state_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise StartError(f"state directory {state_dir}: {error.strerror}; choose another with --state-dir") from error
+    try:
+        # It may have been there before, open to others: databases and code are nobody's business.
+        os.fchmod(folder, 0o700)
+        lock = _lock(state_dir, folder, account)
+        for name in FOLDERS:
+            _own_folder(state_dir, folder, name, account)
+        if (os.fstat(folder).st_uid, os.fstat(folder).st_gid) != (account.uid, account.gid):
+            _give_to(folder, account)
+    finally:
+        os.close(folder)
+    return lock
+
+
+def _lock(state_dir: Path, folder: int, account: Account) -> int:
+    """Locks the state directory for as long as the descriptor given back is open, and writes our id into its file."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        lock = os.open("lock", flags, 0o600, dir_fd=folder)
+    except OSError as error:
+        raise StartError(f"state directory {state_dir}: lock: {error.strerror}; remove that file") from error
+    status = os.fstat(lock)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        raise StartError(f"state directory {state_dir}: lock is no ordinary file; remove it")
     until = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
@@ -84,22 +111,36 @@ def prepare_state(state_dir: Path, account: Account) -> int:
             time.sleep(0.05)
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-    for name in FOLDERS:
-        (state_dir / name).mkdir(exist_ok=True, mode=0o755 if name == "code" else 0o700)
-    if state_dir.stat().st_uid != account.uid or state_dir.stat().st_gid != account.gid:
-        _give_to(state_dir, account)
-    for name in FOLDERS:
-        os.chown(state_dir / name, account.uid, account.gid)
     os.fchown(lock, account.uid, account.gid)
     return lock
 
 
-def _give_to(state_dir: Path, account: Account) -> None:
-    """The account changed (it was made after a first run, say): everything in the state directory follows it."""
-    for folder, folders, files in os.walk(state_dir):
+def _own_folder(state_dir: Path, folder: int, name: str, account: Account) -> None:
+    """Makes a folder of the state directory, or takes the one that is there if it is a folder and no link to one."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o755 if name == "code" else 0o700, dir_fd=folder)
+    try:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        raise StartError(f"state directory {state_dir}: {name} is no folder, or a link; move it away") from error
+    try:
+        os.fchown(inner, account.uid, account.gid)
+    finally:
+        os.close(inner)
+
+
+def _give_to(top: int, account: Account) -> None:
+    """The account changed (it was made after a first run, say): everything in the state directory follows it.
+
+    Beneath descriptors, so that no folder can be swapped for a link meanwhile. A file with a second name may be
+    somebody else's and keeps its owner.
+    """
+    for _, folders, files, here in os.fwalk(".", dir_fd=top, follow_symlinks=False):
         for name in (*folders, *files):
-            os.chown(Path(folder) / name, account.uid, account.gid, follow_symlinks=False)
-    os.chown(state_dir, account.uid, account.gid)
+            status = os.stat(name, dir_fd=here, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode) or status.st_nlink == 1:
+                os.chown(name, account.uid, account.gid, dir_fd=here, follow_symlinks=False)
+    os.fchown(top, account.uid, account.gid)
 
 
 def open_admin_socket(path: Path, account: Account) -> socket.socket:
@@ -122,14 +163,13 @@ def open_admin_socket(path: Path, account: Account) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        # Nobody may connect between bind and chmod.
-        mask = os.umask(0o177)
+        # With its final mode at once, and no link followed: the folder may be one that others can write to.
+        mask = os.umask(0o117)
         try:
             listener.bind(str(path))
         finally:
             os.umask(mask)
-        os.chown(path, 0, account.admin_gid)
-        path.chmod(0o660)
+        os.chown(path, 0, account.admin_gid, follow_symlinks=False)
         listener.listen(128)
     except OSError as error:
         listener.close()
@@ -146,7 +186,10 @@ def write_pid_file(path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(f"{os.getpid()}\n", "ascii")
+        # Never through a link: where others can write, one could lie here under the name that we are about to use.
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(f"{os.getpid()}\n")
         temporary.rename(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -43,8 +43,8 @@ class Status:
             "memory_used_mib": self._memory_used_bytes() // MIB,
         }
 
-    def metrics(self) -> bytes:
-        """Prometheus text, with the gauges of this moment."""
+    def metrics(self, project_id: str = "") -> bytes:
+        """Prometheus text, with the gauges of this moment; only one project's functions if it is given."""
         scheduler = self._scheduler
         budget = scheduler.budget
         gauges: dict[tuple[str, str], Gauges] = {}
@@ -66,7 +66,7 @@ class Status:
             memory_budget_bytes=budget.memory_max_mib * MIB,
         )
         self._metrics.observe(node, gauges)
-        return self._metrics.render().encode()
+        return self._metrics.render(project_id).encode()
 
     def _memory_used_bytes(self) -> int:
         pools = self._scheduler.pools.values()

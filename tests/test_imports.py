@@ -1,6 +1,7 @@
 """Who may import whom. One table; an exception is a line in it with its reason."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,13 @@ def _part(path: Path) -> str:
     return first.removesuffix(".py")
 
 
-def _imports(path: Path) -> Iterator[tuple[str, int]]:
+@functools.cache
+def _imports(path: Path) -> tuple[tuple[str, int], ...]:
     """Dotted names a file imports, with the line; of `from fgd import x` it is `fgd.x`."""
+    return tuple(_walk(path))
+
+
+def _walk(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)

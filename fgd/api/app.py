@@ -202,12 +202,13 @@ async def _on_error(error: Exception) -> Response:
     elif isinstance(error, HTTPException) and error.code is not None and error.code < 500:
         known = NotFound("path: there is no such operation") if error.code == 404 else RequestError(str(error))
     else:
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        log.error("%s %s failed", request.method, _target()[:200].decode("ascii", "replace"), exc_info=error)
         known = PlatformError("fgd failed inside; the daemon's log tells more")
     value = {"error_code": known.code, "error_msg": str(known)}
     response = _response(Answer(value, headers), known.status_hint)
     log.info(
-        "%s %s %d %s", request.method, request.path[:200], known.status_hint, known.code,
+        # As it was on the wire: decoded, it could hold a line end and so write lines of its own into the log.
+        "%s %s %d %s", request.method, _target()[:200].decode("ascii", "replace"), known.status_hint, known.code,
         extra={"request_id": response.headers["X-Request-Id"]},
     )  # fmt: skip
     return response

@@ -7,13 +7,15 @@ from fgd.api.operation import FUNCTION, NOTHING, Answer, Ask, Operation
 from fgd.api.services import Services
 from fgd.api.shape import async_config_object, page_info
 from fgd.control.asyncs import parse_async_config, parse_record_query
-from fgd.errors import BadParameter, NotFound
+from fgd.errors import BadParameter, BadQuery, NotFound
 from fgd.store.api import AsyncRecord
 from fgd.urn import LATEST
 
 _ACTIVE = ("WAIT", "RUNNING")
 _CANCEL_TYPES = ("force", "recursive")
 _ACTIVE_REQUESTS_MAX = 10
+#: Records of two states are merged in memory, so a page cannot begin anywhere.
+_ACTIVE_OFFSET_MAX = 10_000
 _CONFIG_PAGE_MAX = 100
 
 
@@ -70,6 +72,8 @@ async def list_active_async_invocations(services: Services, ask: Ask) -> Answer:
     requests = [text for text in ask.query.get("requests", "").split(",") if text] or [""]
     if len(requests) > _ACTIVE_REQUESTS_MAX:
         raise BadParameter(f"requests: must be at most {_ACTIVE_REQUESTS_MAX} request ids, not {len(requests)}")
+    if query.offset > _ACTIVE_OFFSET_MAX:
+        raise BadQuery(f"marker: must be at most {_ACTIVE_OFFSET_MAX}, not {query.offset}")
     found: list[AsyncRecord] = []
     for state in states:
         for request_id in requests:

@@ -24,9 +24,10 @@ async def list_functions(services: Services, ask: Ask) -> Answer:
 
 
 async def delete_function(services: Services, ask: Ask) -> Answer:
+    urn = ask.urn()
     if ask.path["function_urn"].endswith(":" + LATEST):
         raise BadParameter("function_urn: the version latest cannot be deleted; name the function without a version")
-    await services.functions.delete(ask.urn())
+    await services.functions.delete(urn)
     return NOTHING
 
 

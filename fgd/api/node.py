@@ -20,7 +20,9 @@ async def show_health(services: Services, ask: Ask) -> Answer:
 
 
 async def show_metrics(services: Services, ask: Ask) -> Answer:
-    return Answer(services.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+    # Names and traffic of other projects are none of a client's business.
+    project_id = "" if ask.principal.admin else ask.project_id
+    return Answer(services.metrics(project_id), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def show_status(services: Services, ask: Ask) -> Answer:
@@ -28,7 +30,11 @@ async def show_status(services: Services, ask: Ask) -> Answer:
 
 
 async def show_runtimes(services: Services, ask: Ask) -> Answer:
-    return Answer({"runtimes": services.runtimes()})
+    shown = services.runtimes()
+    if not ask.principal.admin:
+        # Where things lie on the host is for its operator.
+        shown = {name: {k: v for k, v in one.items() if k != "interpreter"} for name, one in shown.items()}
+    return Answer({"runtimes": shown})
 
 
 async def show_doctor(services: Services, ask: Ask) -> Answer:

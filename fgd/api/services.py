@@ -39,11 +39,11 @@ class Services:
     keyring: Authenticator
     logs: LogBook
     #: Runtime ids that this node can run, each with what `fgd runtimes` shows of it.
-    runtimes: Callable[[], Mapping[str, object]]
+    runtimes: Callable[[], Mapping[str, Mapping[str, object]]]
     #: JSON value for `fgd status`: version, uptime, instances, memory, queue.
     status: Callable[[], Mapping[str, object]]
-    #: Prometheus text.
-    metrics: Callable[[], bytes]
+    #: Prometheus text: of one project's functions and of the node, or of everything for "".
+    metrics: Callable[[str], bytes]
     #: JSON value for `fgd doctor`.
     doctor: Callable[[], Awaitable[object]]
     #: Epoch seconds.

@@ -90,16 +90,21 @@ class Credentials:
         Raises:
             NotFound: no such key.
         """
-        if self._keyring.access_key(access_key) is None:
+        key = self._keyring.access_key(access_key)
+        if key is None:
             raise NotFound("access_key: there is no such access key")
         with trio.CancelScope(shield=True):
-            tokens = [token for token in await self._catalog.tokens() if token.name == access_key]
-            for token in tokens:
-                await self._catalog.put_token(msgspec.structs.replace(token, expires_s=0.0))
-            await self._catalog.delete_access_key(access_key)
+            # First of all, so that no token can be issued for it between the look at its tokens and its end.
             self._keyring.remove_access_key(access_key)
-            for token in tokens:
-                self._keyring.remove_token(token.digest)
+            try:
+                tokens = [token for token in await self._catalog.tokens() if token.name == access_key]
+                for token in tokens:
+                    self._keyring.remove_token(token.digest)
+                    await self._catalog.put_token(msgspec.structs.replace(token, expires_s=0.0))
+                await self._catalog.delete_access_key(access_key)
+            except BaseException:
+                self._keyring.add_access_key(key)  # it is still stored: let it be revoked again
+                raise
 
     async def log_in(self, access_key: str, secret_key: str) -> IssuedToken:
         """A token for the owner of a pair of keys.

@@ -163,7 +163,11 @@ class Forwarding:
             data = await self._from_client(_READ_BYTES, began_s, received)
 
     async def _from_client(self, size: int, began_s: float, received: int) -> bytes:
-        limit_s = self._hub.config.body_timeout_s
+        config = self._hub.config
+        # Who has not shown credentials gets no more patience for a small body than for a head.
+        known = self._connection.peer is not None or self._head.content_length > UNKNOWN_BODY_MAX_BYTES
+        known = known or received > UNKNOWN_BODY_MAX_BYTES
+        limit_s = config.body_timeout_s if known else min(config.header_timeout_s, config.body_timeout_s)
         with trio.move_on_after(began_s + limit_s + received / _LEAST_BYTES_PER_S - perf_counter()):
             while True:
                 await trio.lowlevel.wait_readable(self._sock)

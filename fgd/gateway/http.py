@@ -242,6 +242,9 @@ class Connection(Stream):
         self.head = head
         self._keep = head.keep_alive
         self.deadline_s = hub.now_s + hub.config.sync_timeout_s
+        if hub.body_bytes + len(body) > hub.body_bytes_max:
+            self.fail(Overloaded())
+            return
         hub.router.invoke(self, head, body)
 
     # Answering
@@ -251,6 +254,7 @@ class Connection(Stream):
         self._waiting = call
 
     def _on_done(self, call: Call, outcome: Outcome) -> None:
+        self.let_go(len(call.event))
         try:
             self._answer_call(call, outcome)
         except Exception:  # the invoker must not suffer from what happens here

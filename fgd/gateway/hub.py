@@ -35,8 +35,6 @@ class Hub(StreamHub, Protocol):
     #: `Date: ...` line, renewed by the server.
     date: bytes
     draining: bool
-    body_bytes: int
-    body_bytes_max: int
     record: Callable[[Call, Outcome, int], object]
     cold_parts: Callable[[Call], dict[str, float]] | None
 

@@ -116,6 +116,7 @@ class InvocationRouter:
             )
             connection.wait_for(call)
             self._submit(call)
+            connection.hold(len(body))
         except FgdError as error:
             if isinstance(error, PlatformError):
                 _LOG.warning("invocation refused: %s", error, extra={"target": head.target.decode("ascii")})
@@ -142,11 +143,13 @@ class InvocationRouter:
         if function.disabled:
             raise FunctionDisabled("the function is disabled")
         connection.wait_for(request_id)
-        self._queue.enqueue_soon(function, request_id, event, partial(_enqueued, connection, request_id))
+        self._queue.enqueue_soon(function, request_id, event, partial(_enqueued, connection, request_id, len(event)))
+        connection.hold(len(event))
 
 
-def _enqueued(connection: Connection, request_id: str, error: Exception | None) -> None:
+def _enqueued(connection: Connection, request_id: str, event_bytes: int, error: Exception | None) -> None:
     """The event is on disk, or it could not be put there. Only the first is a 202."""
+    connection.let_go(event_bytes)
     if not connection.is_waiting_for(request_id):
         return
     if error is None:

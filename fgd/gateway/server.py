@@ -33,7 +33,7 @@ from fgd.units import MIB
 
 _LOG = logging.getLogger("fgd.gateway")
 _TICK_S: Final = 0.25
-#: Events that are still under way from clients may hold this much together.
+#: Events that come or wait or are worked on, and answers that clients have not taken, may hold this much together.
 _BODIES_MAX_BYTES: Final = 256 * MIB
 _ACCEPT_BATCH: Final = 64
 _DRAIN_POLL_S: Final = 0.01

@@ -26,12 +26,16 @@ class StreamHub(Protocol):
     reactor: Reactor
     #: perf_counter() of the last tick.
     now_s: float
+    #: Bytes of events and answers that clients and functions make us hold, and how many they may be.
+    body_bytes: int
+    body_bytes_max: int
 
 
 class Stream:
     """One client socket. Subclasses read; `_answered` and `_ended` tell them what became of an answer."""
 
     __slots__ = (
+        "_held_bytes",
         "_keep",
         "_lingered_bytes",
         "_out",
@@ -57,6 +61,8 @@ class Stream:
         self._keep = True
         self._paused = False
         self._lingered_bytes = 0
+        #: Of an answer that the client has not taken yet.
+        self._held_bytes = 0
 
     def _answered(self) -> None:
         """A whole answer is out and the connection goes on."""
@@ -79,6 +85,12 @@ class Stream:
         if sent == len(data):
             self._written()
             return
+        # A client that does not read makes us hold its answer; many of them must not make us hold all of theirs.
+        if self._shared.body_bytes + len(data) > self._shared.body_bytes_max:
+            self.close()
+            return
+        self._shared.body_bytes += len(data)
+        self._held_bytes = len(data)
         self._out = memoryview(data)[sent:]
         self.state = WRITING
         self.deadline_s = perf_counter() + self._shared.config.body_timeout_s
@@ -96,8 +108,21 @@ class Stream:
             return
         self._out = self._out[sent:]
         if not self._out:
-            self._out = None
+            self._let_go()
             self._written()
+
+    def hold(self, event_bytes: int) -> None:
+        """An event of that size was handed on and stays in memory until it is over, whoever is gone by then."""
+        self._shared.body_bytes += event_bytes
+
+    def let_go(self, event_bytes: int) -> None:
+        """The end of that."""
+        self._shared.body_bytes -= event_bytes
+
+    def _let_go(self) -> None:
+        self._shared.body_bytes -= self._held_bytes
+        self._held_bytes = 0
+        self._out = None
 
     def _written(self) -> None:
         if not self._keep:
@@ -139,6 +164,7 @@ class Stream:
         if self.state == CLOSED:
             return
         self.state = CLOSED
+        self._let_go()
         self._ended()
         self._shared.reactor.unregister(self.fd)
         self.sock.close()

@@ -11,6 +11,9 @@ log = logging.getLogger(__name__)
 
 #: Below the threshold from which malloc maps memory anew for every read.
 _READ_BYTES = 64 * 1024
+#: A runtime that sends many small frames at once is read in small portions, so that others have their turn in between.
+_MANY_FRAMES = 256
+_FLOOD_READ_BYTES = 4096
 #: A runtime that lets this much pile up unread is stuck or hostile.
 _BACKLOG_BYTES = 64 * 1024 * 1024
 
@@ -20,7 +23,7 @@ type FrameHandler = Callable[[int, int, int, bytes], None]
 class Channel:
     """Owns the socket. `on_frame(kind, flags, call_id, body)` for each frame, `on_end(reason)` once at its end."""
 
-    __slots__ = ("_fd", "_on_end", "_on_frame", "_reactor", "_reader", "_socket", "_unsent", "closed")
+    __slots__ = ("_fd", "_on_end", "_on_frame", "_reactor", "_read_bytes", "_reader", "_socket", "_unsent", "closed")
 
     def __init__(
         self, reactor: Reactor, sock: socket.socket, on_frame: FrameHandler, on_end: Callable[[str], None]
@@ -31,6 +34,7 @@ class Channel:
         self._on_frame = on_frame
         self._on_end = on_end
         self._reader = FrameReader()
+        self._read_bytes = _READ_BYTES
         self._unsent = bytearray()
         self.closed = False
         reactor.register(self._fd, self._ready)
@@ -81,7 +85,7 @@ class Channel:
         if self.closed:
             return
         try:
-            data = self._socket.recv(_READ_BYTES)
+            data = self._socket.recv(self._read_bytes)
         except BlockingIOError:
             return
         except OSError as error:
@@ -98,6 +102,10 @@ class Channel:
         on_frame = self._on_frame
         for kind, flags, call_id, body in frames:
             on_frame(kind, flags, call_id, body)
+        if len(frames) > _MANY_FRAMES:
+            self._read_bytes = _FLOOD_READ_BYTES
+        elif len(data) < _FLOOD_READ_BYTES:
+            self._read_bytes = _READ_BYTES
 
     def _flush(self) -> None:
         if self.closed or not self._unsent:

@@ -270,7 +270,7 @@ class Instance:
         elif kind == frames.READY and self.state is State.STARTING:
             try:
                 self.ready = msgspec.json.decode(body, type=ReadyReport)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 self._on_end("broken frame: READY")
                 return
             self.move_to(State.READY)

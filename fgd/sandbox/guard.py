@@ -115,7 +115,8 @@ class CodeRoot:
     """The folder of code packages, opened at the launcher's start; only what is really below it can be had."""
 
     def __init__(self, path: str) -> None:
-        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The folder above it is the daemon's, so this name could be a link that the daemon put there.
+        self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def open(self, digest: str) -> int:
         """The descriptor (O_PATH) of a package's folder.

@@ -123,6 +123,11 @@ _PASSWD = "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nsnuser:x:1003:1003::/
 _GROUP = "root:x:0:\nsnuser:x:1003:\n"
 _HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
+#: What of /usr/local programs and libraries are found in. All else there is an operator's own: sources, data, settings
+#: (npmrc with its tokens lies in etc).
+_LOCAL_SHOWN: Final = frozenset(("bin", "include", "lib", "lib32", "lib64", "libexec", "man", "sbin", "share"))
+#: Below /usr: settings, sources, and the kernel's modules and symbols, which only help to attack it.
+_USR_HIDDEN: Final = ("src", "local/lib/systemd", "lib/modules", "lib/debug", "lib/firmware")
 _SYSTEM_LINKABLE = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 #: Trusted certificates and their folders on Debian, Fedora and SUSE; never a folder with private keys.
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/ca-trust/extracted", "/etc/pki/tls/certs")
@@ -143,6 +148,37 @@ def _system() -> list[Operation]:
             plan.append(Bind(name, name))
     plan.append(Bind("/etc/alternatives", "/etc/alternatives", required=False))
     return plan
+
+
+def _hidden(shown: dict[str, str]) -> list[Operation]:
+    """Covers what no function needs and what may hold somebody's secrets.
+
+    Args:
+        shown: folders of the host by the paths at which they are seen inside. An interpreter may live in /usr/local,
+            which is then seen at a second place.
+    """
+    plan: list[Operation] = []
+    for path, source in shown.items():
+        top = Path(source)
+        hidden = [top / "etc", top / "pip.conf"]
+        if source == "/usr":
+            hidden += [top / name for name in _USR_HIDDEN]
+            top = top / "local"
+        if str(top) == "/usr/local":
+            hidden += [entry for entry in _listed(top) if entry.name not in _LOCAL_SHOWN]
+        plan += [
+            Mask(f"{path}/{one.relative_to(source)}", folder=one.is_dir())
+            for one in sorted(set(hidden))
+            if one.exists() and not one.is_symlink()
+        ]
+    return plan
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _etc() -> list[Operation]:
@@ -195,7 +231,10 @@ def root_plan(install: RuntimeInstall, inside: Path | None = None) -> Plan:
     if inside is not None:
         # The kernel lets a user namespace mount a /proc only where one can be seen already.
         plan += [Bind(str(inside), f"{ZYGOTE_ROOT}/inside"), Proc(hidden=False)]
-    return (*plan, *_etc(), *_dev())
+    prefix = str(install.prefix.resolve())
+    # Behind /dev, whose null covers files.
+    hidden = _hidden({"/usr": "/usr", install.inside_prefix: prefix})
+    return (*plan, *_etc(), *_dev(), *hidden)
 
 
 def _masks() -> list[Operation]:

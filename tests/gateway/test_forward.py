@@ -255,6 +255,14 @@ def test_control_plane_that_dies_is_503_or_a_cut_answer(rig: Rig) -> None:
 
 
 @pytest.mark.slow
+def test_a_stranger_gets_no_more_time_for_a_small_body_than_for_a_head(start: Start, control: Control) -> None:
+    client = start(control_path=control.path, header_timeout_s=0.2, body_timeout_s=60.0).client()
+    client.send(get("/x", "Content-Length: 10", method="POST") + b"abc")
+
+    assert client.answer().status == 408
+
+
+@pytest.mark.slow
 def test_upload_that_stops_is_408(start: Start, control: Control) -> None:
     client = start(control_path=control.path, body_timeout_s=0.2).client()
     client.send(get("/x", "Content-Length: 10", method="POST") + b"abc")

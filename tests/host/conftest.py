@@ -70,6 +70,16 @@ def _cgroups() -> list[str]:
     return [path for path in fgd_cgroups() if NAME in path.split("/")]
 
 
+def _new_children(me: psutil.Process, before: set[psutil.Process]) -> list[psutil.Process]:
+    """Processes below us, but for those from before and what they started: a daemon of other tests may be one."""
+    found = []
+    for child in me.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child not in before and not before & set(child.parents()):
+                found.append(child)
+    return found
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """After the test: no descriptor, child process, mount or cgroup more than before."""
@@ -79,7 +89,7 @@ def nothing_left() -> Iterator[None]:
 
     yield
 
-    assert eventually(lambda: set(me.children(recursive=True)) <= children), me.children(recursive=True)
+    assert eventually(lambda: not _new_children(me, children)), _new_children(me, children)
     assert eventually(lambda: _cgroups() == []), _cgroups()
     # Other tests on this host may mount file systems in temporary folders of theirs.
     assert {mount for mount in set(mounts()) - tables if "/pytest-" not in mount} == set()

@@ -127,7 +127,7 @@ class Sandboxes:
         if runtime_dir is not None:
             found = [replace(install, runtime_dir=runtime_dir, entry="bootstrap.py") for install in found]
         settings = LauncherSettings(
-            self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s
+            self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s=open_deadline_s
         )
         launcher, self.launcher_pid = spawn_launcher(settings)
 

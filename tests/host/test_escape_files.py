@@ -1,5 +1,6 @@
 """Files, mounts and devices, seen by an author's code, on every provider."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,3 +101,13 @@ def test_the_interpreter_and_the_runtime_cannot_be_overwritten(sandbox_host: San
     found = look(sandbox_host, provider, "files.own_program")
 
     assert set(found.values()) <= {"EROFS", "ETXTBSY", "EACCES"}
+
+
+def test_operators_files_below_usr_are_not_there(sandbox_host: Sandboxes, provider: str) -> None:
+    paths = ["/usr/local/etc", "/usr/local/src", "/usr/src", "/usr/lib/modules", "/usr/etc"]
+    paths = [path for path in paths if Path(path).is_dir()]
+
+    found = look(sandbox_host, provider, "files.listed", paths=[*paths, "/usr/bin"])
+
+    assert {path: found[path] for path in paths} == {path: [] for path in paths}
+    assert "env" in found["/usr/bin"]

@@ -199,3 +199,28 @@ def _zombies(parent: int) -> list[int]:
             if fields[0] == "Z" and int(fields[1]) == parent:
                 found.append(int(entry.name))
     return found
+
+
+@pytest.mark.parametrize(
+    ("what", "arguments"),
+    [
+        ("tcp_buffers", {"connections": 1000}),
+        ("tcp_buffers", {"connections": 1000, "buffer_bytes": 1 << 20}),
+        ("udp_buffers", {"sockets": 1500}),
+    ],
+    ids=["tcp", "tcp that asks for more", "udp"],
+)
+def test_what_waits_in_sockets_is_bounded(
+    sandbox_host: Sandboxes, provider: str, what: str, arguments: dict[str, int]
+) -> None:
+    """Version 1 counts it beside the memory, and lets every connection have one buffer whatever the limit says; how
+    many connections there are, the limit of open files tells."""
+
+    async def main(attacker: Attacker) -> int:
+        await attacker.call(f"limits.{what}", **arguments)
+        counted = Path(attacker.sandbox._memory_path).parent / "memory.kmem.tcp.usage_in_bytes"
+        return int(counted.read_text()) if counted.exists() else attacker.sandbox.memory_bytes()
+
+    (held,) = attack(sandbox_host, provider, main)
+
+    assert held <= 160 * MIB

@@ -1,12 +1,16 @@
 """The nsjail provider's own business: its template, what may go into it, and how its failures are told."""
 
 import os
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
+import trio
 
 from fgd.sandbox.api import ExitReport, Limits
 from fgd.sandbox.host import LauncherHost
+from fgd.sandbox.launcher_nsjail import complaint_text
 from fgd.sandbox.nsjail import make_template
 from fgd.sandbox.nsjail_start import MARKS, fill
 from tests.host.attacker import Attacker, Ended, attack, store_attacks
@@ -108,3 +112,36 @@ def test_a_missing_interpreter_is_told(sandbox_host: Sandboxes, tmp_path: Path) 
 
     assert report.status == 2
     assert "can't open file" in output
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (b"", ""),
+        (b"[W][2026] a warning\n", ""),
+        (b"[E][2026] mount failed\n[E][2026] so this failed\n[F][2026] giving up\n", "[E][2026] mount failed"),
+        (b"sh: error while loading shared libraries: x\n", "sh: error while loading shared libraries: x"),
+        (b"error while loading x\n[F][2026] Launching child failed\n", "[F][2026] Launching child failed"),
+        (b'{"step": "make root", "path": "/usr", "errno": 2}\n', "make root /usr: No such file or directory"),
+        (b"[E]" + b"x" * 5000, "[E]" + "x" * 497),
+    ],
+)  # fmt: skip
+def test_the_first_error_is_the_reason(log: bytes, reason: str) -> None:
+    assert complaint_text(log) == reason
+
+
+def test_what_nsjail_leaves_without_a_parent_is_reaped_by_the_launcher(sandbox_host: Sandboxes) -> None:
+    async def main(attacker: Attacker) -> list[str]:
+        launcher = psutil.Process(sandbox_host.launcher_pid)
+        (nsjail,) = launcher.children()
+        inner = nsjail.children(recursive=True)
+        assert inner
+        os.kill(nsjail.pid, signal.SIGKILL)
+        report = await attacker.sandbox.wait()
+        assert report.signal == signal.SIGKILL
+        with trio.move_on_after(2):
+            while any(one.is_running() for one in (nsjail, *inner)):  # a zombie runs, too
+                await trio.sleep(0.01)
+        return [str(one) for one in (nsjail, *inner) if one.is_running()]
+
+    assert attack(sandbox_host, "nsjail", main) == [[]]

@@ -450,7 +450,7 @@ def test_blank_from_the_pool_is_used_and_replaced() -> None:
             await b.settle()
             assert {"Python3.12": 2} == b.scheduler.blanks.count()
             waiting = b.call(target)
-            used = second
+            used = first
             await used.frame(frames.INIT)
             call_id, _ = await used.invocation()
             used.ready()

@@ -65,7 +65,8 @@ def test_nothing_private_of_the_host_is_bound(install: RuntimeInstall) -> None:
 def test_dev_is_sealed_after_it_was_filled(install: RuntimeInstall) -> None:
     plan = root_plan(install)
 
-    assert Seal("/dev") == plan[-1]
+    behind = plan[plan.index(Seal("/dev")) + 1 :]
+    assert {type(operation) for operation in behind} <= {Mask}
 
 
 def test_only_tmp_and_shared_memory_are_writable_and_both_are_bounded() -> None:
@@ -120,3 +121,25 @@ def test_prefix_that_is_a_link_is_bound_by_its_real_place(install: RuntimeInstal
     (tmp_path / "link").symlink_to("real")
 
     assert str(tmp_path / "real") in sources(root_plan(replace(install, prefix=tmp_path / "link")))
+
+
+def test_operators_files_below_usr_are_covered(install: RuntimeInstall, tmp_path: Path) -> None:
+    (install.prefix / "etc").mkdir(parents=True)
+    (install.prefix / "pip.conf").write_text("[global]\nindex-url = https://user:secret@example.org/simple\n", "utf-8")
+
+    covered = {item.path: item.folder for item in root_plan(install) if isinstance(item, Mask)}
+
+    assert covered[f"{install.inside_prefix}/etc"] is True
+    assert covered[f"{install.inside_prefix}/pip.conf"] is False
+    shown = {"bin", "include", "lib", "lib32", "lib64", "libexec", "man", "sbin", "share"}
+    for entry in Path("/usr/local").iterdir():
+        hidden = entry.name not in shown and not entry.is_symlink()
+        assert (f"/usr/local/{entry.name}" in covered) is hidden, entry
+
+
+def test_an_interpreter_of_usr_local_shows_nothing_more_at_its_second_place(install: RuntimeInstall) -> None:
+    plan = root_plan(replace(install, prefix=Path("/usr/local")))
+
+    covered = {item.path for item in plan if isinstance(item, Mask)}
+    for path in [path for path in covered if path.startswith("/usr/local/")]:
+        assert path.replace("/usr/local", install.inside_prefix, 1) in covered

@@ -214,3 +214,14 @@ def many_files(folder: str) -> dict[str, int]:
         number = error.errno or 0
     shutil.rmtree(base)
     return {"count": count, "errno": number}
+
+
+def listed(paths: list[str]) -> dict[str, object]:
+    """What can be read of folders and files: names, the number of bytes, or the refusal."""
+    found: dict[str, object] = {}
+    for path in paths:
+        try:
+            found[path] = sorted(os.listdir(path)) if Path(path).is_dir() else Path(path).stat().st_size
+        except OSError as error:
+            found[path] = _refusal(error)
+    return found

@@ -13,7 +13,9 @@ def preload():
     """Nothing: all that is needed is imported above."""
 
 
-def serve(fd):
+def serve(fd, code_ready=None):
+    if code_ready is not None:
+        code_ready()
     namespace, buffered = {}, b""
     while True:
         data = os.read(fd, 65536)
