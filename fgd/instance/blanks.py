@@ -62,7 +62,7 @@ class BlankPool:
         if shelf is None:
             return None
         while shelf.blanks:
-            sandbox = shelf.blanks.pop()
+            sandbox = shelf.blanks.pop(0)  # the oldest: it has had time to warm up
             if sandbox.exit_report is None:
                 shelf.wake.set()
                 return sandbox

@@ -284,6 +284,8 @@ class Scheduler:
             self._pump()
 
     def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
+        # First of all: the launcher is at work while we are.
+        sandbox.bind(function.code_digest, Limits.for_memory(function.memory_mib))
         config = self._config
         tap = LogTap(
             self._book, function.func_id, function.version, sandbox.id,
@@ -296,7 +298,6 @@ class Scheduler:
         instance.init_request_id = new_request_id() if function.initializer_handler else ""
         pool.instances.add(instance)
         pool.starting += 1
-        sandbox.bind(function.code_digest, Limits.for_memory(function.memory_mib))
         body = self._init_document(function, sandbox.id, instance.load_request_id, instance.init_request_id)
         instance.begin(frames.frame(frames.INIT, 0, body))
         if not pool.ready and pool.waiting:
