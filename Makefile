@@ -39,7 +39,7 @@ test: setup ## everything: format, lint, types, unit tests, then tests in real s
 
 check: setup ## format, lint, types and unit tests, in less than a minute
 	@tools/check.sh $(PY)
-	@$(PY) -m pytest -m "not host and not slow" --ignore=tests/e2e --ignore=tests/host
+	@$(PY) -m pytest -m "not host and not slow" $(patsubst %,--ignore=tests/%,runtime host e2e faults)
 
 serve: setup ## run the daemon in the foreground on 127.0.0.1:8320, state in ./.state
 	@mkdir -p .state && exec $(VENV)/bin/fgd serve --state-dir .state/fgd --listen $(LISTEN) --admin-socket .state/fgd.sock

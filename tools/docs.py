@@ -10,6 +10,7 @@ from typing import get_type_hints
 from fgd import errors
 from fgd.cli.parser import build_parser
 from fgd.config import Config
+from fgd.daemon import _RELOADED
 from fgd.instance import codes
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -32,7 +33,8 @@ def configuration() -> str:
             kind += f", {_number(low)} to {_number(high)}"
         elif low is not None:
             kind += f", at least {_number(low)}"
-        rows.append(f"| `{item.name}` | `{_toml(item.default)}` | {kind} | {item.metadata['help']} |")
+        when = "yes" if item.name in _RELOADED else ""
+        rows.append(f"| `{item.name}` | `{_toml(item.default)}` | {kind} | {item.metadata['help']} | {when} |")
     return (
         _MADE.format(source="fgd/config.py")
         + """
@@ -52,10 +54,10 @@ directory, address, admin socket) is said on the command line: see [serve](cli.m
 Units are in the names: `_s` seconds, `_ms` milliseconds, `_mib` MiB; a bare number is a count.
 
 `systemctl reload fgd` (SIGHUP) reads the file again. A file with an error in it changes nothing; the daemon says so in
-its log and goes on with what it has. Account, uid range, provider and region are read at the start only.
+its log and goes on with what it has. Settings without a "yes" in the last column take effect at the next start.
 
-| setting | default | value | what it does |
-|---|---|---|---|
+| setting | default | value | what it does | reload |
+|---|---|---|---|---|
 """
         + "\n".join(rows)
         + "\n"

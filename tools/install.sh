@@ -48,8 +48,10 @@ if [ -n "$dest" ]; then
 	grep -rlIF "$dest$prefix" "$venv" --include='*' 2>/dev/null | while read -r file; do
 		sed -i "s|$dest$prefix|$prefix|g" "$file"
 	done
-	find "$venv" -name __pycache__ -type d -prune -exec rm -rf {} +
+	"$venv/bin/python" -m compileall -q -f -s "$dest" -p / "$venv/lib" || true
 fi
+# the service cannot write here, so without this each start would compile everything anew
+"$venv/bin/python" -m compileall -q -s "$dest" -p / "$dest$prefix/src/fgd"
 ln -sfn ../venv/bin/fgd "$dest$prefix/bin/fgd"
 mkdir -p "$dest/usr/local/bin"
 ln -sfn "$prefix/bin/fgd" "$dest/usr/local/bin/fgd"
