@@ -341,8 +341,7 @@ class _Node:
             fixed = [
                 item.name
                 for item in dataclasses.fields(Config)
-                if item.name not in _RELOADED
-                and getattr(config, item.name) != getattr(self._prepared.config, item.name)
+                if item.name not in RELOADED and getattr(config, item.name) != getattr(self._prepared.config, item.name)
             ]
             if fixed:
                 log.warning("these settings take effect at the next start: %s", ", ".join(fixed))
@@ -358,7 +357,7 @@ class _Node:
 
 
 #: Settings that SIGHUP changes; the others need a restart.
-_RELOADED = frozenset(
+RELOADED = frozenset(
     {
         "blank_pool", "blank_pool_max", "keep_alive_s", "freeze", "freeze_delay_ms", "queue_max", "queue_total_max",
         "starts_at_once", "log_lines_per_s", "log_bytes_per_s", "drain_s", "log_level",

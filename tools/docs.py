@@ -10,7 +10,7 @@ from typing import get_type_hints
 from fgd import errors
 from fgd.cli.parser import build_parser
 from fgd.config import Config
-from fgd.daemon import _RELOADED
+from fgd.daemon import RELOADED
 from fgd.instance import codes
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -33,7 +33,7 @@ def configuration() -> str:
             kind += f", {_number(low)} to {_number(high)}"
         elif low is not None:
             kind += f", at least {_number(low)}"
-        when = "yes" if item.name in _RELOADED else ""
+        when = "yes" if item.name in RELOADED else ""
         rows.append(f"| `{item.name}` | `{_toml(item.default)}` | {kind} | {item.metadata['help']} | {when} |")
     return (
         _MADE.format(source="fgd/config.py")

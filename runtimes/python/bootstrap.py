@@ -38,6 +38,11 @@ def preload():
     start.warm_up()
 
 
+def warm_up():
+    """May be called in a forked process that waits for its function; leaves nothing behind but warm pages."""
+    start.warm_again()
+
+
 def serve(fd):
     """Takes over the channel and serves calls until it ends; never returns."""
     started = start.start(fd, _FOLDER)

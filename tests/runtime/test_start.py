@@ -1,10 +1,12 @@
 """Loading the handler, the initializer, the environment, the context."""
 
 import json
+import subprocess
 from typing import Any
 
 import pytest
 
+from fgd.runtime import RuntimeInstall
 from fgd.wire import frames
 from tests.runtime.conftest import Spawn
 from tests.runtime.harness import REQUEST_ID, Ended, RuntimeProcess
@@ -361,3 +363,21 @@ def test_the_running_time_trap_is_logged_once(spawn: Spawn) -> None:
 
     assert [(1, 30)] == [(log.call_id, log.level) for log in process.logs]
     assert "milliseconds" in process.logs[0].text
+
+
+def test_warming_up_leaves_nothing_behind(install: RuntimeInstall) -> None:
+    source = (
+        "import os, sys; sys.path.insert(0, os.environ.pop('FOLDER')); import bootstrap; bootstrap.preload();"
+        " state = lambda: (dict(os.environ), sys.path[:], sorted(sys.modules), os.listdir('/proc/self/fd'));"
+        " before = state(); bootstrap.warm_up(); assert before == state()"
+    )
+    library = {"LD_LIBRARY_PATH": str(install.prefix / "lib")} if install.library_path else {}
+    command = [str(install.executable), "-E", "-s", "-B", "-c", source]
+    done = subprocess.run(
+        command,
+        env={"FOLDER": str(install.runtime_dir), "LC_ALL": "C.UTF-8", **library},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ("", 0) == (done.stderr, done.returncode)

@@ -42,6 +42,23 @@ def warm_up():
     memory_bytes()
 
 
+def warm_again():
+    """The same in a forked process that has time: it makes the pages its own that a start will write to."""
+    warm_up()
+    names = ["RUNTIME_WARM_UP_%d" % number for number in range(16)]
+    init = json.loads(json.dumps({"handler": "index.handler", "env": dict.fromkeys(names, "x" * 40), "context": {}}))
+    for name in names:
+        os.environ[native(name)] = native(init["env"][name])
+    for name in names:
+        del os.environ[native(name)]
+    space = {}
+    exec(compile("import json\ndef handler(event, context):\n    return event\n", "index.py", "exec"), space)
+    context = Context(Instance(init, None), 0, "", time.time(), b"")
+    space["handler"]({}, context)
+    context.getRemainingTimeInMilliSeconds()
+    RESULT_WHOLE.unpack(RESULT_WHOLE.pack(16, READY, 0, 0, 0, 0, memory_bytes(), int(ticks())))
+
+
 class Started(object):
     """A process that is ready for calls."""
 
