@@ -61,11 +61,20 @@ type _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 48)]
 
 
 class ReadyReport(msgspec.Struct):
-    """Body of a READY frame: microseconds that loading and the initializer took, and memory."""
+    """Body of a READY frame: microseconds that loading and the initializer took, memory, and the runtime's time.
+
+    All of it is the runtime's word: used within what is possible only.
+    """
 
     load_us: _Count = 0
     init_us: _Count = 0
     memory_bytes: _Count = 0
+    ready_s: float = 0.0
+
+    def ago_s(self) -> float:
+        """How long ago it was sent, so that the log's lines come in the order in which things happened."""
+        ago_s = time.time() - self.ready_s
+        return ago_s if 0.0 <= ago_s < 1.0 else 0.0
 
 
 class _CallIds:

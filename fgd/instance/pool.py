@@ -133,8 +133,9 @@ class Pool:
         self._left_start(instance)
         self.ready += 1
         now = _perf()
-        for call in instance.calls.values():  # sent along with INIT; its own time begins now
-            call.sent_s = now
+        began_s = now - instance.ready.ago_s()
+        for call in instance.calls.values():  # sent along with INIT; its own time began then
+            call.sent_s = began_s
             call.cold = True
         self.scheduler.record_start(instance, 0)
         if instance.retiring:

@@ -308,12 +308,13 @@ class Scheduler:
     def record_start(self, instance: Instance, code: int) -> None:
         """Writes down how a start went: code 0, or why it failed."""
         ready = instance.ready
-        total_us = int((_perf() - instance.started_s) * 1e6)
+        ago_s = ready.ago_s()
+        total_us = max(0, int((_perf() - ago_s - instance.started_s) * 1e6))
         load_us, init_us = min(ready.load_us, total_us), min(ready.init_us, total_us)
         instance.sandbox_us = max(0, total_us - load_us - init_us)
         self.recorder.start(
             StartRecord(
-                time.time() - total_us / 1e6,
+                time.time() - ago_s - total_us / 1e6,
                 instance.function.func_id,
                 instance.function.version,
                 instance.id,

@@ -246,6 +246,8 @@ class LauncherHost:
             opening.answered.set()
         self._openings.clear()
         for sandbox in self._sandboxes.values():
+            # Its zygote dies with the launcher, but on cgroup v1 what is frozen does not act on the kernel's kill.
+            sandbox.thaw()
             sandbox.end(ExitReport(None, 9, 0, "the launcher has ended"))
         self._sandboxes.clear()
         self._ended.set()

@@ -11,7 +11,7 @@ What comes from a runtime is hostile. Lengths are checked before anything is all
 Bodies:
     INIT    daemon -> runtime   JSON object, see runtimes/python/README.md
     LOADED  runtime -> daemon   empty: the code is loaded, the initializer begins (only where there is one)
-    READY   runtime -> daemon   JSON {"load_us", "init_us", "memory_bytes"}; the instance takes invocations
+    READY   runtime -> daemon   JSON {"load_us", "init_us", "memory_bytes", "ready_s"}; the instance takes invocations
     INVOKE  daemon -> runtime   <36sdI>: request id, deadline (epoch seconds), length of extras; extras JSON; event
     RESULT  runtime -> daemon   <IQI>: code 0, memory in bytes, run time in us; then the result's bytes
     ERROR   runtime -> daemon   <IQI>: code 4001..., memory, run time; then the error JSON. Call id 0: start failed

@@ -30,7 +30,7 @@ def failed_start(process: RuntimeProcess) -> tuple[int, dict[str, Any]]:
 def test_ready_tells_how_long_loading_and_initializing_took(spawn: Spawn) -> None:
     ready = spawn(ECHO).ready()
 
-    assert {"load_us", "init_us", "memory_bytes"} == set(ready)
+    assert {"load_us", "init_us", "memory_bytes", "ready_s"} == set(ready)
     assert ready["memory_bytes"] > 0
 
 

@@ -131,8 +131,8 @@ def start(fd, own_folder):
         os._exit(1)
     sink.finish(0)
     # written here, so that a broken `json` module does not matter
-    body = '{"load_us": %d, "init_us": %d, "memory_bytes": %d}' % (
-        (loaded - began) * 1e6, (ticks() - loaded) * 1e6, memory_bytes(),
+    body = '{"load_us": %d, "init_us": %d, "memory_bytes": %d, "ready_s": %.6f}' % (
+        (loaded - began) * 1e6, (ticks() - loaded) * 1e6, memory_bytes(), time.time(),
     )  # fmt: skip
     body = body.encode("ascii")
     ready = HEADER.pack(len(body), READY, 0, 0, 0) + body
