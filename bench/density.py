@@ -3,7 +3,7 @@
 import time
 
 from bench.host import percentile, report, say
-from bench.node import ECHO, HOLD, Line, burst, node, target
+from bench.node import ECHO, HOLD, Line, burst, node, pss_bytes, target
 from fgd.testing.client import Client
 from fgd.testing.daemon import DaemonProcess
 
@@ -14,7 +14,7 @@ MANY = {"concurrency": 1000, "concurrent_num": 1}
 
 def pss_mib(daemon: DaemonProcess) -> list[float]:
     """Proportional set size of every process of a function, in MiB."""
-    return [one.memory_full_info().pss / 2**20 for one in daemon.instances()]
+    return [pss_bytes(one) / 2**20 for one in daemon.instances()]
 
 
 def warm_p50_ms(daemon: DaemonProcess, client: Client, urn: str, calls: int = 1500) -> float:
@@ -42,7 +42,7 @@ def main() -> None:
         time.sleep(1.0)
         many = pss_mib(daemon)
         many_ms = warm_p50_ms(daemon, client, echo)
-        used_mib = sum(one.memory_full_info().pss for one in daemon.processes()) / 2**20
+        used_mib = sum(pss_bytes(one) for one in daemon.processes()) / 2**20
         report(
             "density",
             {

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.load import Target
 from fgd.testing.client import Client
 from fgd.testing.daemon import DaemonProcess
@@ -22,8 +24,8 @@ ECHO = "def handler(event, context):\n    return event\n"
 #: Sleeps until the moment in the event, so that every request of a burst needs an instance of its own; gives the
 #: instance's id and when its handler began.
 HOLD = """\
-import time, uuid
-ME = str(uuid.uuid4())
+import os, time
+ME = os.urandom(16).hex()
 def handler(event, context):
     begun = time.time()
     time.sleep(max(0.0, event["until"] - begun))
@@ -132,3 +134,11 @@ def runtimes(daemon: DaemonProcess) -> list[str]:
     """Ids of the Python runtimes that this host can run."""
     found = daemon.admin("GET", "/fgd/v1/runtimes").json()["runtimes"]
     return [name for name in found if name.startswith("Python")]
+
+
+def pss_bytes(process: psutil.Process) -> int:
+    """Its share of memory; 0 for a process that has ended, such as one that only made a blank's namespaces."""
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.NoSuchProcess:
+        return 0
