@@ -17,7 +17,7 @@ from fgd.linux.reactor import Reactor
 
 _LINGER_S: Final = 50e-6
 #: All other tasks wait for this long at most.
-_TURN_S: Final = 500e-6
+_TURN_S: Final = 1500e-6
 _LUCK_MAX: Final = 8
 #: Without luck, one wake-up in so many tries again.
 _RETRY: Final = 16
