@@ -231,10 +231,12 @@ class Launcher:
         self._closing = True
         self._loop.forget(self._daemon.fileno())
         self._loop.after(_SHUTDOWN_S, self._stop)
+        # Sandboxes first: a zygote's end would wait for what is frozen below it. One that refuses spares no other.
+        for sandbox in list(self._sandboxes.values()):
+            with suppress(OSError):
+                sandbox.kill("the daemon ended")
         for zygote in list(self._all_zygotes):
             zygote.kill()
-        for sandbox in list(self._sandboxes.values()):
-            sandbox.kill("the daemon ended")
         self._check_closed()
 
     def _check_closed(self) -> None:
@@ -242,6 +244,9 @@ class Launcher:
             self._stop()
 
     def _stop(self) -> None:
+        for sandbox in self._sandboxes.values():  # time is up: once more, in case something froze them meanwhile
+            with suppress(OSError):
+                sandbox.cgroup.kill()
         self._cgroups.close()
         for path, device, inode in self._files:
             with suppress(OSError):  # not ours any more: gone, or another daemon's by now

@@ -1,6 +1,7 @@
 """Runs the real runtime files under a real interpreter, over a socket pair and without a sandbox."""
 
 import json
+import select
 import socket
 import subprocess
 import textwrap
@@ -102,19 +103,30 @@ class RuntimeProcess:
         self.send(frames.frame(frames.INIT, 0, json.dumps(self.init).encode()))
 
     def send(self, data: bytes) -> None:
-        self.channel.sendall(data)
+        """Sends all of it, and takes what arrives meanwhile, as the daemon does: else both could wait for each other."""
+        while data:
+            readable, writable, _ = select.select([self.channel], [self.channel], [], _PATIENCE_S)
+            if writable:
+                data = data[self.channel.send(data, socket.MSG_DONTWAIT) :]
+            elif readable:
+                self._take()
+            else:
+                raise TimeoutError("the runtime takes nothing and says nothing")
 
     def receive(self) -> Frame:
         """The next frame of any type."""
         while not self._frames:
-            try:
-                data = self.channel.recv(1 << 16)
-            except ConnectionResetError:  # it ended without reading what we sent
-                data = b""
-            if not data:
-                raise Ended(self.process.wait(_PATIENCE_S))
-            self._frames += self._reader.feed(data)
+            self._take()
         return self._frames.pop(0)
+
+    def _take(self) -> None:
+        try:
+            data = self.channel.recv(1 << 16)
+        except ConnectionResetError:  # it ended without reading what we sent
+            data = b""
+        if not data:
+            raise Ended(self.process.wait(_PATIENCE_S))
+        self._frames += self._reader.feed(data)
 
     def next_event(self) -> Frame:
         """The next frame that is neither LOG, those are gathered in `logs`, nor LOADED, which sets `loaded`."""
