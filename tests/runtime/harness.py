@@ -103,7 +103,7 @@ class RuntimeProcess:
         self.send(frames.frame(frames.INIT, 0, json.dumps(self.init).encode()))
 
     def send(self, data: bytes) -> None:
-        """Sends all of it, and takes what arrives meanwhile, as the daemon does: else both could wait for each other."""
+        """Sends all of it and takes what arrives meanwhile, as the daemon does: else both could wait for the other."""
         while data:
             readable, writable, _ = select.select([self.channel], [self.channel], [], _PATIENCE_S)
             if writable:
