@@ -39,7 +39,7 @@ test: setup ## everything: format, lint, types, unit tests, then tests in real s
 		echo "test: what failed runs once more, alone; on a busy machine a deadline may have passed"; \
 		$(PY) -m pytest --last-failed --last-failed-no-failures=none $(TESTS); }
 
-check: setup ## format, lint, types and unit tests, in less than a minute
+check: setup ## format, lint, types and unit tests, the quick round
 	@tools/check.sh $(PY)
 	@$(PY) -m pytest -m "not host and not slow" $(patsubst %,--ignore=tests/%,runtime host e2e faults)
 
