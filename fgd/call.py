@@ -4,8 +4,23 @@ Both are made for every request on the hot path: slotted, mutable, and filled in
 """
 
 from collections.abc import Callable
+from typing import Final
+
+import msgspec
 
 from fgd.model import Function
+
+
+class CallOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a request asks for beside the version that runs it; kept with an asynchronous event."""
+
+    #: The alias by which the version was named, without "!"; "" for none.
+    alias: str = ""
+    #: Memory of the instance that it shall run on; 0: the function's own.
+    memory_mib: int = 0
+
+
+PLAIN: Final = CallOptions()
 
 
 class Call:
@@ -24,6 +39,7 @@ class Call:
         "extras",
         "function",
         "instance",
+        "options",
         "received_s",
         "request_id",
         "sent_s",
@@ -44,6 +60,7 @@ class Call:
         async_: bool = False,
         want_tail: bool = False,
         extras: bytes = b"",
+        options: CallOptions = PLAIN,
     ) -> None:
         self.function = function
         self.request_id = request_id
@@ -61,6 +78,7 @@ class Call:
         self.want_tail = want_tail
         self.tail: list[bytes] | None = None
         self.extras = extras
+        self.options = options
         self.call_id = 0
         self.cold = False
         #: Instances that failed to start for it.

@@ -18,7 +18,6 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psutil
 import trio
 
@@ -30,10 +29,12 @@ from fgd.auth.keyring import Keyring
 from fgd.call import Call
 from fgd.clock import Clock
 from fgd.config import Config, ConfigError, load_config
+from fgd.control.aliases import Aliases, left_alone
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
-from fgd.control.environment import instance_environment
 from fgd.control.functions import Functions
+from fgd.control.furnish import Furnisher
+from fgd.control.versions import Versions
 from fgd.doctor import run_checks
 from fgd.errors import FgdError, StateError
 from fgd.gateway.api import Listener
@@ -50,7 +51,7 @@ from fgd.linux.process import drop_privileges, make_reachable
 from fgd.linux.reactor import Reactor
 from fgd.log import set_up_logging
 from fgd.metrics import Metrics
-from fgd.model import Function
+from fgd.model import Alias
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
@@ -207,7 +208,7 @@ class _Node:
             project_id = await catalog.setting("project_id", uuid.uuid4().hex)
             keyring = Keyring(clock.time_s)
             keyring.load(await catalog.access_keys(), await catalog.tokens())
-            directory = Directory(await catalog.functions())
+            directory = Directory(await catalog.functions(), await catalog.aliases())
             functions = Functions(config, directory, catalog, code, catalog.secrets, clock.time_s)
             async_configs = AsyncConfigs(catalog, clock.time_s, await catalog.async_configs())
             directory.subscribe(async_configs.forget)
@@ -220,9 +221,7 @@ class _Node:
             recorder = Recorder(book, metrics)
             reactor = Reactor()
 
-            def init_document(function: Function, instance_id: str, load_id: str, init_id: str) -> bytes:
-                return _init_document(function, functions, instance_id, load_id, init_id)
-
+            furnisher = Furnisher(functions)
             scheduler = Scheduler(
                 config,
                 host=host,
@@ -231,18 +230,25 @@ class _Node:
                 budget=Budget(memory_budget_mib(config), config.sandboxes_max),
                 book=book,
                 recorder=recorder,
-                init_document=init_document,
+                binding=furnisher.binding,
+                init_document=furnisher.init_document,
                 counters=metrics,
             )
-            for function in directory:
+            for function in directory.all_versions():
                 scheduler.function_changed(None, function)
             directory.subscribe(scheduler.function_changed)
+
+            def drain_left_alone(old: Alias | None, new: Alias | None) -> None:
+                for version in left_alone(directory, old, new):
+                    scheduler.drain_version(version)
+
+            directory.subscribe_aliases(drain_left_alone)
             invoker = SchedulerInvoker(scheduler, recorder)
             queue = await AsyncQueue.open(
                 prepared.state_dir,
                 config,
                 invoker=invoker,
-                functions=lambda func_id, _version: directory.by_id(func_id),
+                functions=directory.version,
                 settings=async_configs.get,
                 record=recorder.invocation,
                 now_s=clock.time_s,
@@ -259,6 +265,8 @@ class _Node:
                 config=config,
                 project_id=project_id,
                 functions=functions,
+                versions=Versions(functions, directory, catalog, clock.time_s),
+                aliases=Aliases(functions, directory, catalog, clock.time_s),
                 async_configs=async_configs,
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
@@ -363,35 +371,6 @@ RELOADED = frozenset(
         "starts_at_once", "log_lines_per_s", "log_bytes_per_s", "drain_s", "log_level",
     }
 )  # fmt: skip
-
-
-def _init_document(
-    function: Function, functions: Functions, instance_id: str, load_request_id: str, init_request_id: str
-) -> bytes:
-    """Body of the INIT frame, as `runtimes/python/README.md` describes it."""
-    user_data = functions.user_data(function)
-    return msgspec.json.encode(
-        {
-            "handler": function.handler,
-            "initializer": function.initializer_handler,
-            "initializer_timeout_s": function.initializer_timeout_s,
-            "timeout_s": function.timeout_s,
-            "concurrency": function.concurrent_num,
-            "instance_id": instance_id,
-            "load_request_id": load_request_id,
-            "init_request_id": init_request_id,
-            "env": instance_environment(function, user_data),
-            "user_data": user_data,
-            "context": {
-                "function_name": function.name,
-                "version": function.version,
-                "package": function.package,
-                "project_id": function.project_id,
-                "memory_mib": function.memory_mib,
-                "cpu_mcpu": function.cpu_mcpu,
-            },
-        }
-    )
 
 
 async def _sweep_code(functions: Functions, scheduler: Scheduler) -> None:

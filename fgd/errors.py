@@ -168,6 +168,24 @@ class BadFileType(RequestError):
     code = "FSS.1013"
 
 
+class BadAlias(RequestError):
+    """400 FSS.1014: the name of an alias."""
+
+    code = "FSS.1014"
+
+
+class BadVersion(RequestError):
+    """400 FSS.1015: the name of a version."""
+
+    code = "FSS.1015"
+
+
+class NothingChanged(RequestError):
+    """400 FSS.1016: a version like `latest` has been published already."""
+
+    code = "FSS.1016"
+
+
 class UserDataTooMany(RequestError):
     """400 FSS.1017: more than 20 variables."""
 
@@ -204,6 +222,42 @@ class TooMuchCode(RequestError):
     code, status_hint = "FSS.1042", 403
 
 
+class TooManyVersions(RequestError):
+    """403 FSS.0403: the function has as many versions as it may have; the cloud has no code of its own for it."""
+
+    code, status_hint = "FSS.0403", 403
+
+
+class TooManyAliases(RequestError):
+    """403 FSS.1043."""
+
+    code, status_hint = "FSS.1043", 403
+
+
+class VersionInUse(RequestError):
+    """403 FSS.1094: the version is an additional version of an alias."""
+
+    code, status_hint = "FSS.1094", 403
+
+
+class BadAdditionalVersion(RequestError):
+    """400 FSS.1091."""
+
+    code = "FSS.1091"
+
+
+class BadWeight(RequestError):
+    """400 FSS.1092."""
+
+    code = "FSS.1092"
+
+
+class SameVersions(RequestError):
+    """400 FSS.1093: the additional version of an alias is its main version."""
+
+    code = "FSS.1093"
+
+
 class FunctionNotFound(RequestError):
     """404 FSS.1051."""
 
@@ -226,6 +280,24 @@ class FunctionExists(RequestError):
     """409 FSS.1061."""
 
     code, status_hint = "FSS.1061", 409
+
+
+class VersionExists(RequestError):
+    """409 FSS.1062."""
+
+    code, status_hint = "FSS.1062", 409
+
+
+class AliasExists(RequestError):
+    """409 FSS.1063."""
+
+    code, status_hint = "FSS.1063", 409
+
+
+class VersionHasAlias(RequestError):
+    """409 FSS.1066: another alias has that version already."""
+
+    code, status_hint = "FSS.1066", 409
 
 
 class PackageTooLarge(RequestError):

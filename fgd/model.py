@@ -29,6 +29,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: int
     memory_mib: int
     description: str = ""
+    #: What was said when this version was published; "" for `latest`.
+    version_description: str = ""
     code_type: str
     code_filename: str = ""
     #: SHA-512 of the package, hex; names the unpacked folder in the code store.
@@ -62,6 +64,37 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def disabled(self) -> bool:
         return self.max_instances == DISABLED
+
+
+class HeaderRule(msgspec.Struct, frozen=True, kw_only=True):
+    """A request header (name in lower case) that has one of these values."""
+
+    name: str
+    values: tuple[str, ...]
+    #: How it was written: `=` (one value) or `in` (several).
+    op: Literal["=", "in"] = "="
+
+
+class Alias(msgspec.Struct, frozen=True, kw_only=True):
+    """A name for a version, which may send a share of the requests to an additional one (rest-api 2.4)."""
+
+    func_id: str
+    name: str
+    version: str
+    description: str = ""
+    #: "" when all requests go to `version`.
+    additional_version: str = ""
+    #: Percent of requests to the additional version; not used where there are rules.
+    weight: int = 0
+    rules: tuple[HeaderRule, ...] = ()
+    #: Whether all rules must be met, or any.
+    combine: Literal["and", "or"] = "and"
+    last_modified_s: float = 0.0
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """The versions it points to."""
+        return (self.version, self.additional_version) if self.additional_version else (self.version,)
 
 
 class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):

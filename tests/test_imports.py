@@ -27,6 +27,10 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"instance"}),
     # one event, one outcome
     frozenset({"invoke"}),
+    # the seam for plugins: what they are asked, and the one module that they import
+    frozenset({"hookspecs"}),
+    frozenset({"plugin"}),
+    frozenset({"plugin_manager"}),
     # the catalog's operations
     frozenset({"control"}),
     # HTTP
@@ -52,6 +56,7 @@ ONLY: dict[str, frozenset[str]] = {
     "httptools": frozenset({"gateway"}),
     "cryptography": frozenset({"store"}),
     "prometheus_client": frozenset({"metrics"}),
+    "pluggy": frozenset({"hookspecs", "plugin_manager"}),
 }
 
 #: What runs between fork and exec, or without an event loop.

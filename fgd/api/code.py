@@ -17,7 +17,9 @@ async def show_function_code(services: Services, ask: Ask) -> Answer:
 
 async def update_function_code(services: Services, ask: Ask) -> Answer:
     body = ask.json()
-    function = await services.functions.replace_code(ask.urn(), lambda old: parse_code(body, old))
+    function = await services.functions.replace_code(
+        ask.urn(), lambda old: parse_code(body, old, services.functions.facets)
+    )
     return Answer({**function_object(services, function), "func_code": {"file": "", "link": ""}})
 
 

@@ -12,7 +12,7 @@ PAGE_MAX = 400
 
 
 async def create_function(services: Services, ask: Ask) -> Answer:
-    new = parse_new(ask.json(), services.runtimes().keys())
+    new = parse_new(ask.json(), services.runtimes().keys(), services.functions.facets, ask.project_id)
     return Answer(function_object(services, await services.functions.create(ask.project_id, new)))
 
 
@@ -27,7 +27,10 @@ async def delete_function(services: Services, ask: Ask) -> Answer:
     urn = ask.urn()
     if ask.path["function_urn"].endswith(":" + LATEST):
         raise BadParameter("function_urn: the version latest cannot be deleted; name the function without a version")
-    await services.functions.delete(urn)
+    if urn.qualifier != LATEST:
+        await services.versions.delete(urn)
+    else:
+        await services.functions.delete(urn)
     return NOTHING
 
 
@@ -37,7 +40,9 @@ async def show_function_config(services: Services, ask: Ask) -> Answer:
 
 async def update_function_config(services: Services, ask: Ask) -> Answer:
     body = ask.json()
-    function = await services.functions.configure(ask.urn(), lambda old: parse_change(body, old))
+    function = await services.functions.configure(
+        ask.urn(), lambda old: parse_change(body, old, services.functions.facets)
+    )
     return Answer(function_object(services, function))
 
 
@@ -81,7 +86,10 @@ OPERATIONS = (
         "list_functions", "GET", V2 + "/functions", "List functions", list_functions,
         query=("marker", "maxitems", "package_name", "func_name"),
     ),
-    Operation("delete_function", "DELETE", FUNCTION, "Delete a function", delete_function, status=204),
+    Operation(
+        "delete_function", "DELETE", FUNCTION, "Delete a function, or the version that the URN names",
+        delete_function, status=204,
+    ),
     Operation("show_function_config", "GET", FUNCTION + "/config", "Show a configuration", show_function_config),
     Operation(
         "update_function_config", "PUT", FUNCTION + "/config", "Change a configuration", update_function_config,

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fgd.config import Config
+from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
 from fgd.control.functions import Functions
+from fgd.control.versions import Versions
 from fgd.model import Principal
 from fgd.store.api import LogBook
 
@@ -32,6 +34,8 @@ class Services:
     #: Project of keys and short URNs where nothing else names one.
     project_id: str
     functions: Functions
+    versions: Versions
+    aliases: Aliases
     async_configs: AsyncConfigs
     #: The asynchronous queue.
     records: Records

@@ -3,12 +3,14 @@
 Terraform's rules (rest-api, 3.2): null where nothing is set, JSON numbers for numbers, a URN of 8 fields.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from fgd.api.services import Services
 from fgd.clock import iso_utc
+from fgd.control.facet import show_all
 from fgd.control.variables import masked
-from fgd.model import AsyncConfig, Function
+from fgd.model import Alias, AsyncConfig, Function
 
 #: Fields of the cloud that are always unset here.
 _UNSET: Final = dict.fromkeys(
@@ -16,7 +18,7 @@ _UNSET: Final = dict.fromkeys(
         "func_vpc", "func_vpc_id", "mount_config", "custom_image", "network_controller", "domain_names", "peering_cidr",
         "gpu_memory", "gpu_type", "pre_stop_handler", "pre_stop_timeout", "heartbeat_handler", "restore_hook_handler",
         "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
-        "version_description", "function_async_config", "app_xrole", "xrole", "enterprise_project_id",
+        "function_async_config", "app_xrole", "xrole", "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
     )
 )  # fmt: skip
@@ -60,6 +62,7 @@ def function_object(services: Services, function: Function) -> dict[str, object]
         if function.encrypted_user_data
         else None,
         "version": function.version,
+        "version_description": function.version_description or None,
         "image_name": f"{function.version}-{function.revision}@{function.func_id[:8]}",
         "last_modified": iso_utc(function.last_modified_s),
         "description": function.description or None,
@@ -77,6 +80,31 @@ def function_object(services: Services, function: Function) -> dict[str, object]
         "reserved_instance_count": 0,
         "fail_count": 0,
         "bind_bridge_funcUrns": [],
+        **show_all(services.functions.facets, function),
+    }
+
+
+def alias_object(services: Services, alias: Alias) -> dict[str, object]:
+    """An alias as every answer about aliases carries it."""
+    function = services.functions.by_id(alias.func_id)
+    weights = strategy = None
+    if alias.rules:
+        rules = [
+            {"rule_type": "Header", "param": rule.name, "op": rule.op, "value": ",".join(rule.values)}
+            for rule in alias.rules
+        ]
+        strategy = {alias.additional_version: {"combine_type": alias.combine, "rules": rules}}
+    elif alias.additional_version:
+        weights = {alias.additional_version: alias.weight}
+    urn = replace(function.urn, qualifier=f"!{alias.name}")
+    return {
+        "name": alias.name,
+        "version": alias.version,
+        "description": alias.description or None,
+        "last_modified": iso_utc(alias.last_modified_s),
+        "alias_urn": urn.text(services.config.region),
+        "additional_version_weights": weights,
+        "additional_version_strategy": strategy,
     }
 
 

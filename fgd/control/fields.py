@@ -4,10 +4,11 @@
 function (a runtime that must not change, quotas) is checked by `fgd.control.functions`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fgd.control import rules, variables
+from fgd.control.facet import Facet, parse_all
 from fgd.control.features import echo_of, refuse_unbuilt
 from fgd.control.languages import defaults
 from fgd.control.upload import Upload, parse_upload
@@ -38,6 +39,8 @@ class NewFunction:
     secret: Mapping[str, str]
     echo: Mapping[str, object]
     upload: Upload
+    #: What the facets read: fields of `Function` by name.
+    facets: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,24 @@ class Change:
     echo: Mapping[str, object] = field(default_factory=dict)
 
 
-def parse_new(body: Mapping[str, object], installed: Collection[str]) -> NewFunction:
+@dataclass(frozen=True, slots=True)
+class CodeChange:
+    """An update of the code: None where the code stays, and fields of `Function` by name."""
+
+    upload: Upload | None
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+def parse_new(
+    body: Mapping[str, object], installed: Collection[str], facets: Sequence[Facet] = (), project_id: str = ""
+) -> NewFunction:
     """Column C of the create-function API.
 
     Args:
         body: the JSON object.
         installed: runtime ids that this node can run.
+        facets: whose fields are read too.
+        project_id: whose function it will be.
 
     Raises:
         RequestError: one of the codes FSS.1002 to 1072 and 1404, 1405; begins with the field's name.
@@ -95,10 +110,11 @@ def parse_new(body: Mapping[str, object], installed: Collection[str]) -> NewFunc
         secret=secret,
         echo=echo_of(body),
         upload=upload,
+        facets=parse_all(facets, project_id, body, None),
     )
 
 
-def parse_change(body: Mapping[str, object], function: Function) -> Change:
+def parse_change(body: Mapping[str, object], function: Function, facets: Sequence[Facet] = ()) -> Change:
     """Column U of the update-config API, for a stored function; fields that are absent or null stay.
 
     Raises:
@@ -135,6 +151,7 @@ def parse_change(body: Mapping[str, object], function: Function) -> Change:
     if not _absent(body, "encrypted_user_data"):
         secret = variables.parse("encrypted_user_data", body["encrypted_user_data"])
     values.update(_strategy(body))
+    values.update(parse_all(facets, function.project_id, body, function))
     return Change(values, secret, echo_of(body))
 
 
@@ -143,10 +160,11 @@ def parse_max_instances(body: Mapping[str, object]) -> int:
     return rules.max_instances("max_instance_num", body.get("max_instance_num"))
 
 
-def parse_code(body: Mapping[str, object], function: Function) -> Upload | None:
-    """The body of an update of the code; None when only other fields came."""
+def parse_code(body: Mapping[str, object], function: Function, facets: Sequence[Facet] = ()) -> CodeChange:
+    """The body of an update of the code, which may also be of other fields only."""
     refuse_unbuilt(body)
-    return parse_upload(body, function.runtime, function.handler, creating=False)
+    upload = parse_upload(body, function.runtime, function.handler, creating=False)
+    return CodeChange(upload, parse_all(facets, function.project_id, body, function))
 
 
 def _absent(body: Mapping[str, object], name: str) -> bool:

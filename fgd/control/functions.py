@@ -6,7 +6,7 @@ nothing names, which `sweep_code` removes. Changes of one function are serialise
 finds, so the last writer wins.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -17,9 +17,10 @@ import trio
 from fgd.clock import new_request_id
 from fgd.config import Config
 from fgd.control import rules, variables
-from fgd.control.fields import DEFAULT_INSTANCES, Change, NewFunction
+from fgd.control.facet import Facet
+from fgd.control.fields import DEFAULT_INSTANCES, Change, CodeChange, NewFunction
 from fgd.control.upload import Upload
-from fgd.errors import BadCode, FunctionExists, RequestError, StateError, TooManyFunctions, TooMuchCode
+from fgd.errors import BadCode, BadVersion, FunctionExists, FunctionNotFound, StateError, TooManyFunctions, TooMuchCode
 from fgd.invoke.resolve import Directory, Key
 from fgd.model import DISABLED, Function
 from fgd.store.api import Catalog, CodePackage, CodeStore
@@ -59,8 +60,11 @@ class Functions:
         code: CodeStore,
         secrets: Secrets,
         now_s: Callable[[], float],
+        facets: Sequence[Facet] = (),
     ) -> None:
         self._config = config
+        self.facets = tuple(facets)
+        self._seen = _SEEN_BY_INSTANCES + tuple(name for facet in facets for name in facet.seen_by_instances)
         self._directory = directory
         self._catalog = catalog
         self._code = code
@@ -73,6 +77,17 @@ class Functions:
         """See `Directory.resolve`."""
         return self._directory.resolve(urn)
 
+    def by_id(self, func_id: str) -> Function:
+        """The latest version of the function with this id.
+
+        Raises:
+            FunctionNotFound: it is gone.
+        """
+        function = self._directory.by_id(func_id)
+        if function is None:
+            raise FunctionNotFound(f"function_urn: there is no function with the id {func_id}")
+        return function
+
     def list(self, project_id: str, package: str = "", name_part: str = "") -> list[Function]:
         """A project's functions by package and name, of one package, whose name holds a text."""
         return [
@@ -82,9 +97,14 @@ class Functions:
         ]
 
     def usage(self, project_id: str) -> Usage:
-        """What counts against the project's quotas."""
+        """What counts against the project's quotas; a package that several versions of a function have counts once."""
         mine = self._directory.list(project_id)
-        return Usage(len(mine), sum(function.code_size_bytes for function in mine))
+        packages = {
+            (version.func_id, version.code_digest): version.code_size_bytes
+            for function in mine
+            for version in self._directory.versions(function.func_id)
+        }
+        return Usage(len(mine), sum(packages.values()))
 
     async def create(self, project_id: str, new: NewFunction) -> Function:
         """Stores a new function.
@@ -96,7 +116,7 @@ class Functions:
             StorageFull: no room. In every case nothing has changed.
         """
         key = (project_id, new.package, new.name)
-        async with self._locked(key):
+        async with self.locked(key):
             self._check_new(key, len(new.upload.data))
             package = await self._stored(new.upload)
             async with self._quota_lock:
@@ -128,6 +148,8 @@ class Functions:
                     last_modified_s=now_s,
                     echo={name: value for name, value in new.echo.items() if value is not None},
                 )
+                function = msgspec.structs.replace(function, **new.facets)
+                self._check_facets(function)
                 await self._commit(function)
         return function
 
@@ -141,7 +163,7 @@ class Functions:
         Raises:
             RequestError: from `parse`, or for values that do not go together.
         """
-        async with self._locked(urn.key):
+        async with self.locked(urn.key):
             old = self._latest(urn)
             change = parse(old)
             values = dict(change.values)
@@ -157,51 +179,66 @@ class Functions:
             values["echo"] = {name: value for name, value in echo.items() if value is not None}
             new = self._changed(old, values)
             rules.entries_agree(new.handler, new.initializer_handler, new.initializer_timeout_s)
+            self._check_facets(new)
             await self._commit(new)
         return new
 
     async def limit_instances(self, urn: FunctionUrn, max_instances: int) -> Function:
-        """Sets how many instances there may be; 0 disables the function, any other value enables it."""
+        """Sets how many instances there may be; 0 disables the function with all its versions (user guide, section 8),
+        any other value enables them."""
         values: dict[str, object] = {"max_instances": max_instances}
         if max_instances != DISABLED:
             values["enabled_max_instances"] = max_instances
-        async with self._locked(urn.key):
-            new = self._changed(self._latest(urn), values)
-            await self._commit(new)
+        async with self.locked(urn.key):
+            old = self._latest(urn)
+            new = self._changed(old, values)
+            versions = []
+            if new.disabled != old.disabled:
+                versions = [
+                    self._changed(one, {"max_instances": DISABLED if new.disabled else one.enabled_max_instances})
+                    for one in self._directory.versions(old.func_id)[1:]
+                ]
+            await self._commit(new, *versions)
         return new
 
     async def mark(self, urn: FunctionUrn, name: str, value: object) -> Function:
         """Stores a field that is only kept and given back."""
-        async with self._locked(urn.key):
+        async with self.locked(urn.key):
             old = self._latest(urn)
             new = self._changed(old, {"echo": {**old.echo, name: value}})
             await self._commit(new)
         return new
 
-    async def replace_code(self, urn: FunctionUrn, parse: Callable[[Function], Upload | None]) -> Function:
-        """Puts other code in place; None from `parse` changes nothing.
+    async def replace_code(self, urn: FunctionUrn, parse: Callable[[Function], CodeChange]) -> Function:
+        """Puts other code in place, with whatever else the request sets.
 
         Raises:
             as `create`; the function keeps its code then.
         """
-        async with self._locked(urn.key):
+        async with self.locked(urn.key):
             old = self._latest(urn)
-            upload = parse(old)
+            change = parse(old)
+            values = dict(change.values)
+            upload = change.upload
             if upload is None:
-                return old
+                if not values:
+                    return old
+                new = self._changed(old, values)
+                self._check_facets(new)
+                await self._commit(new)
+                return new
             self._check_code(old, len(upload.data))
             package = await self._stored(upload)
             async with self._quota_lock:
                 self._check_code(old, package.size_bytes)
-                new = self._changed(
-                    old,
-                    {
-                        "code_type": upload.code_type,
-                        "code_filename": upload.code_filename or upload.inline_name,
-                        "code_digest": package.digest,
-                        "code_size_bytes": package.size_bytes,
-                    },
-                )
+                values |= {
+                    "code_type": upload.code_type,
+                    "code_filename": upload.code_filename or upload.inline_name,
+                    "code_digest": package.digest,
+                    "code_size_bytes": package.size_bytes,
+                }
+                new = self._changed(old, values)
+                self._check_facets(new)
                 await self._commit(new)
         return new
 
@@ -211,7 +248,7 @@ class Functions:
         Raises:
             FunctionNotFound: there is none.
         """
-        async with self._locked(urn.key):
+        async with self.locked(urn.key):
             function = self._latest(urn)
             with trio.CancelScope(shield=True):
                 await self._catalog.delete_function(function)
@@ -246,10 +283,11 @@ class Functions:
         Args:
             also_used: digests that running instances of older revisions still need.
         """
-        return await self._code.sweep({function.code_digest for function in self._directory} | set(also_used))
+        named = {version.code_digest for version in self._directory.all_versions()}
+        return await self._code.sweep(named | set(also_used))
 
     @asynccontextmanager
-    async def _locked(self, key: Key) -> AsyncIterator[None]:
+    async def locked(self, key: Key) -> AsyncIterator[None]:
         """One change of a function at a time; the lock is forgotten with its last user."""
         lock, users = self._locks.setdefault(key, (trio.Lock(), []))
         users.append(None)
@@ -270,24 +308,29 @@ class Functions:
         except BadCode as error:
             raise BadCode(f"func_code.file: {error}") from error
 
-    async def _commit(self, function: Function) -> None:
+    async def _commit(self, *versions: Function) -> None:
         """Catalog, then memory. Not cancelled between: a client that goes away must not split them."""
         with trio.CancelScope(shield=True):
-            await self._catalog.put_function(function)
-            self._directory.put(function)
+            await self._catalog.put_functions(versions)
+            for version in versions:
+                self._directory.put(version)
 
     def _latest(self, urn: FunctionUrn) -> Function:
         function = self._directory.resolve(urn)
-        if function.version != LATEST:
-            raise RequestError("function_urn: a published version cannot be changed")
+        if urn.qualifier != LATEST:
+            raise BadVersion("function_urn: a published version cannot be changed; name the function without a version")
         return function
 
     def _changed(self, old: Function, values: Mapping[str, object]) -> Function:
         """A later state; the revision grows if instances of the old state are of no use for the new one."""
         new = msgspec.structs.replace(old, last_modified_s=max(self._now_s(), old.last_modified_s), **values)
-        if any(getattr(old, name) != getattr(new, name) for name in _SEEN_BY_INSTANCES):
+        if any(getattr(old, name) != getattr(new, name) for name in self._seen):
             new = msgspec.structs.replace(new, revision=old.revision + 1)
         return new
+
+    def _check_facets(self, function: Function) -> None:
+        for facet in self.facets:
+            facet.check(function)
 
     def _check_new(self, key: Key, code_bytes: int) -> None:
         if self._directory.by_key(key) is not None:
@@ -298,7 +341,9 @@ class Functions:
         self._check_bytes(usage.code_bytes + code_bytes)
 
     def _check_code(self, old: Function, code_bytes: int) -> None:
-        self._check_bytes(self.usage(old.project_id).code_bytes - old.code_size_bytes + code_bytes)
+        stays = any(one.code_digest == old.code_digest for one in self._directory.versions(old.func_id)[1:])
+        freed_bytes = 0 if stays else old.code_size_bytes
+        self._check_bytes(self.usage(old.project_id).code_bytes - freed_bytes + code_bytes)
 
     def _check_bytes(self, code_bytes: int) -> None:
         if code_bytes > self._config.code_quota_mib * MIB:

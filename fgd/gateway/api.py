@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fgd.call import Call, Outcome
+from fgd.call import PLAIN, Call, CallOptions, Outcome
+from fgd.invoke.split import Split
 from fgd.model import Function
 from fgd.urn import FunctionUrn
 
@@ -23,12 +24,24 @@ class Directory(Protocol):
             FunctionNotFound, VersionNotFound, AliasNotFound
         """
 
+    def split(self, urn: FunctionUrn) -> Split | None:
+        """How requests to an alias are shared out; None for a URN that names no alias.
+
+        Raises:
+            FunctionNotFound, AliasNotFound
+        """
+
 
 class AsyncQueue(Protocol):
     """Takes events that run later."""
 
     def enqueue_soon(
-        self, function: Function, request_id: str, event: bytes, done: Callable[[Exception | None], None]
+        self,
+        function: Function,
+        request_id: str,
+        event: bytes,
+        done: Callable[[Exception | None], None],
+        options: CallOptions = PLAIN,
     ) -> None:
         """Stores an event with the next batch. `done(None)` once it is on disk, `done(error)` if it could not be.
 

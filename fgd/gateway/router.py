@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from fgd.auth.keyring import Keyring
-from fgd.call import Call
+from fgd.call import PLAIN, Call, CallOptions
 from fgd.clock import new_request_id
 from fgd.errors import (
     EventTooLarge,
@@ -26,6 +26,8 @@ from fgd.gateway.api import AsyncQueue, Directory
 from fgd.gateway.head import Head, path_segments
 from fgd.gateway.http import Connection
 from fgd.invoke.api import Invoker
+from fgd.invoke.extras import ExtrasOf, extras_of
+from fgd.invoke.split import Split
 from fgd.model import Function, Principal
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, MEMORY_SIZES_MIB, SYNC_PAYLOAD_MAX_BYTES
 from fgd.urn import FunctionUrn, parse_urn
@@ -39,7 +41,7 @@ _EVENT = msgspec.json.Decoder(msgspec.Raw)
 class Route:
     """Where a target leads. `function` is right as long as `generation` is the directory's."""
 
-    __slots__ = ("async_", "function", "generation", "limit_bytes", "project_id", "urn", "urn_text")
+    __slots__ = ("async_", "function", "generation", "limit_bytes", "options", "project_id", "split", "urn", "urn_text")
 
     def __init__(self, project_id: str, urn_text: str, *, async_: bool) -> None:
         self.project_id = project_id
@@ -49,16 +51,22 @@ class Route:
         self.urn: FunctionUrn | None = None
         self.function: Function | None = None
         self.generation = -1
+        #: Set where the URN names an alias.
+        self.split: Split | None = None
+        self.options = PLAIN
 
 
 class InvocationRouter:
     """Routes invocations to the invoker and the queue; everything else is none of its business."""
 
-    def __init__(self, directory: Directory, keyring: Keyring, invoker: Invoker, queue: AsyncQueue) -> None:
+    def __init__(
+        self, directory: Directory, keyring: Keyring, invoker: Invoker, queue: AsyncQueue, extras: ExtrasOf = extras_of
+    ) -> None:
         self._directory = directory
         self._keyring = keyring
         self._submit = invoker.submit
         self._queue = queue
+        self._extras = extras
         #: raw target -> route, only of requests that were let in.
         self._routes: dict[bytes, Route] = {}
 
@@ -96,6 +104,9 @@ class InvocationRouter:
             function = route.function
             if function is None or route.generation != self._directory.generation:
                 function = self._resolve(route, principal, head.target)
+            options = route.options
+            if route.split is not None:
+                function = route.split.pick(head.headers)
             if not body:
                 body = _NO_EVENT
             else:
@@ -104,7 +115,7 @@ class InvocationRouter:
                 _check_memory_wish(function, head)
             request_id = new_request_id()
             if route.async_:
-                self._enqueue(connection, function, request_id, body)
+                self._enqueue(connection, function, request_id, body, options)
                 return
             call = Call(
                 function,
@@ -113,6 +124,8 @@ class InvocationRouter:
                 connection.done,
                 received_s=connection.received_s,
                 want_tail=head.log_tail,
+                extras=self._extras(function, options, False),
+                options=options,
             )
             connection.wait_for(call)
             self._submit(call)
@@ -132,6 +145,9 @@ class InvocationRouter:
             raise Forbidden("function_urn: names another project than the path")
         generation = self._directory.generation
         route.function = function = self._directory.resolve(route.urn)
+        route.split = split = self._directory.split(route.urn)
+        if split is not None and not route.options.alias:
+            route.options = CallOptions(alias=split.alias.name)
         route.generation = generation
         if target not in self._routes:
             if len(self._routes) >= _ROUTES_MAX:
@@ -139,11 +155,14 @@ class InvocationRouter:
             self._routes[target] = route
         return function
 
-    def _enqueue(self, connection: Connection, function: Function, request_id: str, event: bytes) -> None:
+    def _enqueue(
+        self, connection: Connection, function: Function, request_id: str, event: bytes, options: CallOptions
+    ) -> None:
         if function.disabled:
             raise FunctionDisabled("the function is disabled")
         connection.wait_for(request_id)
-        self._queue.enqueue_soon(function, request_id, event, partial(_enqueued, connection, request_id, len(event)))
+        done = partial(_enqueued, connection, request_id, len(event))
+        self._queue.enqueue_soon(function, request_id, event, done, options)
         connection.hold(len(event))
 
 

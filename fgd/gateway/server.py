@@ -28,6 +28,7 @@ from fgd.gateway.pump import pump
 from fgd.gateway.router import InvocationRouter
 from fgd.gateway.stream import CLOSED, HEAD
 from fgd.invoke.api import Invoker
+from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.linux.reactor import READ, Reactor
 from fgd.units import MIB
 
@@ -54,17 +55,19 @@ class Gateway:
         record: Recorder,
         time_s: Callable[[], float],
         cold_parts: Callable[[Call], dict[str, float]] | None = None,
+        extras: ExtrasOf = extras_of,
     ) -> None:
         """
         Args:
             reactor: shared with the instances' channels; this gateway drains it.
             record: told of every synchronous invocation, also when nobody waited for the answer any more.
             time_s: epoch seconds.
+            extras: what goes to the function with an event, see `fgd.invoke.extras`.
             cold_parts: of a call that started an instance, the parts of the start in ms by name, for X-Fgd-Timing.
         """
         self.config = config
         self.reactor = reactor
-        self.router: Router = InvocationRouter(directory, keyring, invoker, queue)
+        self.router: Router = InvocationRouter(directory, keyring, invoker, queue, extras)
         self.record: Callable[[Call, Outcome, int], object] = record
         self.cold_parts = cold_parts
         self.date = b""

@@ -27,7 +27,7 @@ from fgd.instance.pool import Pool, outcome_of_end
 from fgd.instance.recorder import Counters, Recorder
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
-from fgd.sandbox.api import Limits, Sandbox, SandboxHost
+from fgd.sandbox.api import Binding, Sandbox, SandboxHost
 from fgd.store.api import LogBook, StartRecord
 from fgd.wire import frames
 
@@ -63,6 +63,7 @@ class Scheduler:
         budget: Budget,
         book: LogBook,
         recorder: Recorder,
+        binding: Callable[[Function], Binding],
         init_document: InitDocument,
         counters: Counters,
     ) -> None:
@@ -71,6 +72,7 @@ class Scheduler:
         self._nursery = nursery
         self._book = book
         self.recorder = recorder
+        self._binding = binding
         self._init_document = init_document
         self._counters = counters
         self.budget = budget
@@ -164,6 +166,14 @@ class Scheduler:
                 )
             self.pools.pop((current.func_id, current.version), None)
         self.want(pool)
+
+    def drain_version(self, version: Function) -> None:
+        """No alias points to a version any more: its instances take no more calls and end when they have none."""
+        pool = self.pools.get((version.func_id, version.version))
+        if pool is not None:
+            for instance in list(pool.instances):
+                pool.drain(instance)
+            self.want(pool)
 
     # --- starting ----------------------------------------------------------------------------------------
 
@@ -285,7 +295,7 @@ class Scheduler:
 
     def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
         # First of all: the launcher is at work while we are.
-        sandbox.bind(function.code_digest, Limits.for_memory(function.memory_mib))
+        sandbox.bind(self._binding(function))
         config = self._config
         tap = LogTap(
             self._book, function.func_id, function.version, sandbox.id,

@@ -2,18 +2,21 @@
 
 from collections import deque
 
-from fgd.call import Call
+import msgspec
+
+from fgd.call import PLAIN, Call, CallOptions
 from fgd.store.queue import ClaimedEvent, Key
 
 _PAUSE_FIRST_S = 0.05
 _PAUSE_MAX_S = 5.0
+_OPTIONS = msgspec.json.Decoder(CallOptions)
 
 
 class Held:
     """A claimed event: ready to run, or running when it has a `call`."""
 
     __slots__ = (
-        "call", "cancelled", "enqueued_s", "error_code", "error_message", "event", "id", "line",
+        "call", "cancelled", "enqueued_s", "error_code", "error_message", "event", "id", "line", "options",
         "request_id", "start_s", "tries",
     )  # fmt: skip
 
@@ -25,6 +28,7 @@ class Held:
         self.tries = claimed.tries
         self.enqueued_s = claimed.enqueued_s
         self.start_s = claimed.start_s
+        self.options = _OPTIONS.decode(claimed.options) if claimed.options else PLAIN
         self.call: Call | None = None
         self.cancelled = False
         self.error_code = 0

@@ -18,6 +18,7 @@ from fgd.errors import FunctionDisabled, Overloaded, Unavailable
 from fgd.instance import codes
 from fgd.invoke.api import Call, Invoker, Outcome
 from fgd.invoke.async_line import Held, Line
+from fgd.invoke.extras import ExtrasOf
 from fgd.model import AsyncConfig, Function
 from fgd.store import queue as stored
 from fgd.store.queue import Change, ClaimedEvent, Key
@@ -59,6 +60,7 @@ class Runner:
         settings: Callable[[str, str], AsyncConfig],
         record: Callable[[Call, Outcome, int], object],
         now_s: Callable[[], float],
+        extras: ExtrasOf,
         wake: Callable[[], None],
         pause: Callable[[Line, float], None],
     ) -> None:
@@ -72,6 +74,7 @@ class Runner:
         self._settings = settings
         self._record = record
         self._now_s = now_s
+        self._extras = extras
         self._wake = wake
         self._pause = pause
         self._retry_first_s = config.async_retry_first_s
@@ -166,7 +169,7 @@ class Runner:
             return True
         call = Call(
             function, held.request_id, held.event, partial(self._over, held), received_s=time.perf_counter(),
-            async_=True, extras=b'{"invoke_type":"async"}',
+            async_=True, extras=self._extras(function, held.options, True), options=held.options,
         )  # fmt: skip
         try:
             self._invoker.submit(call)

@@ -21,13 +21,16 @@ from itertools import count
 from pathlib import Path
 from typing import Final, Self
 
+import msgspec
 import trio
 
+from fgd.call import PLAIN, CallOptions
 from fgd.config import Config
 from fgd.errors import FgdError, Overloaded, StorageFull, Unavailable
 from fgd.invoke.api import Call, Invoker, Outcome
 from fgd.invoke.async_line import Line
 from fgd.invoke.async_runner import Runner
+from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.model import AsyncConfig, Function
 from fgd.store.api import AsyncRecord
 from fgd.store.queue import Done, Key, NewEvent, QueueStore, Work, state_numbers
@@ -62,6 +65,7 @@ class AsyncQueue:
         settings: Callable[[str, str], AsyncConfig],
         record: Callable[[Call, Outcome, int], object],
         now_s: Callable[[], float],
+        extras: ExtrasOf = extras_of,
     ) -> None:
         self._store = store
         self._now_s = now_s
@@ -69,7 +73,7 @@ class AsyncQueue:
         self._keep_s = config.async_keep_s
         self._runner = Runner(
             config, invoker=invoker, functions=functions, settings=settings, record=record, now_s=now_s,
-            wake=lambda: self._wake.set(), pause=self._alarm,
+            extras=extras, wake=lambda: self._wake.set(), pause=self._alarm,
         )  # fmt: skip
         self._lines: dict[Key, Line] = {}
         #: Lines that have events waiting which are due, in turn.
@@ -96,6 +100,7 @@ class AsyncQueue:
         settings: Callable[[str, str], AsyncConfig],
         record: Callable[[Call, Outcome, int], object],
         now_s: Callable[[], float] = time.time,
+        extras: ExtrasOf = extras_of,
     ) -> Self:
         """Opens `queue.db` in the state directory and finds out what waits in it.
 
@@ -104,13 +109,15 @@ class AsyncQueue:
             settings: its settings; the defaults when it has none.
             record: told of every invocation that is over, as `Recorder.invocation` is.
             now_s: epoch seconds.
+            extras: what goes to the function with an event, see `fgd.invoke.extras`.
 
         Raises:
             StateError, StorageFull: as `fgd.store.sqlite.Database.open`.
         """
         store = await QueueStore.open(state_dir)
         self = cls(
-            store, config, invoker=invoker, functions=functions, settings=settings, record=record, now_s=now_s
+            store, config, invoker=invoker, functions=functions, settings=settings, record=record, now_s=now_s,
+            extras=extras,
         )  # fmt: skip
         try:
             for key, waiting, due_s in await store.recover(now_s()):
@@ -134,7 +141,14 @@ class AsyncQueue:
     def running(self) -> int:
         return self._runner.running
 
-    def enqueue_soon(self, function: Function, request_id: str, event: bytes, done: EnqueuedCallback) -> None:
+    def enqueue_soon(
+        self,
+        function: Function,
+        request_id: str,
+        event: bytes,
+        done: EnqueuedCallback,
+        options: CallOptions = PLAIN,
+    ) -> None:
         """Stores an event with the next batch; `done(None)` once it is on disk, `done(error)` if it could not be.
 
         `done` is called exactly once, from inside the loop, never from inside here.
@@ -148,11 +162,13 @@ class AsyncQueue:
         open_events = self._waiting + self._runner.held + self._runner.retrying + len(self._new)
         if open_events >= self._backlog_max or self._new_bytes >= _PENDING_MAX_BYTES:
             raise Overloaded
-        self._new.append((NewEvent((function.func_id, function.version), request_id, event, self._now_s()), done))
+        text = "" if options is PLAIN else msgspec.json.encode(options).decode()
+        key = (function.func_id, function.version)
+        self._new.append((NewEvent(key, request_id, event, self._now_s(), text), done))
         self._new_bytes += len(event)
         self._wake.set()
 
-    async def enqueue(self, function: Function, request_id: str, event: bytes) -> None:
+    async def enqueue(self, function: Function, request_id: str, event: bytes, options: CallOptions = PLAIN) -> None:
         """Stores an event; when this returns it is on disk. If the wait is cancelled it may be stored or not.
 
         Raises:
@@ -167,7 +183,7 @@ class AsyncQueue:
                 errors.append(error)
             over.set()
 
-        self.enqueue_soon(function, request_id, event, done)
+        self.enqueue_soon(function, request_id, event, done, options)
         await over.wait()
         if errors:
             raise errors[0]

@@ -25,6 +25,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """What makes a blank sandbox one of a function version."""
+
+    #: Digest of its package in the code store.
+    code: str
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
 class ExitReport:
     """How a sandbox ended.
 
@@ -50,8 +59,8 @@ class Sandbox(Protocol):
     #: Set once it has ended.
     exit_report: ExitReport | None
 
-    def bind(self, code: str, limits: Limits) -> None:
-        """Gives the blank its code package (digest in the code store) and limits. Sends and returns at once.
+    def bind(self, binding: Binding) -> None:
+        """Gives the blank what it was made for. Sends and returns at once.
 
         What fails later ends the sandbox: the channel reaches its end and `exit_report.reason` tells.
         """

@@ -12,7 +12,7 @@ from typing import Any, Self
 import trio
 
 from fgd.errors import SandboxError, Unavailable
-from fgd.sandbox.api import ExitReport, Limits
+from fgd.sandbox.api import Binding, ExitReport
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,15 @@ class LauncherSandbox:
         self._reason: str | None = None
         self._ended = trio.Event()
 
-    def bind(self, code: str, limits: Limits) -> None:
+    def bind(self, binding: Binding) -> None:
         if self._bound:
             raise RuntimeError(f"sandbox {self.id} has its code already")
         self._bound = True
+        limits = binding.limits
         values = [
             limits.memory_mib, limits.cpu_mcpu, limits.pids, limits.open_files, limits.tmp_mib, limits.tmp_inodes
         ]  # fmt: skip
-        self._host.send(["bind", self.id, code, values])
+        self._host.send(["bind", self.id, binding.code, values])
 
     def freeze(self) -> None:
         if not self._frozen and self._reason is None:

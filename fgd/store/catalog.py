@@ -2,14 +2,14 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
 from fgd.errors import FunctionExists
-from fgd.model import AsyncConfig, Function
+from fgd.model import Alias, AsyncConfig, Function
 from fgd.store.api import AccessKey, Token
 from fgd.store.secrets import Secrets, open_secrets
 from fgd.store.sqlite import Database, Migrations
@@ -34,7 +34,33 @@ MIGRATIONS: Migrations = (
         ) WITHOUT ROWID""",
         "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE alias (
+            func_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (func_id, name)
+        ) WITHOUT ROWID""",
+        # qualifier: a version, or an alias with its leading "!"
+        """CREATE TABLE reservation (
+            func_id TEXT NOT NULL, qualifier TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (func_id, qualifier)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE dependency (
+            id TEXT PRIMARY KEY, dep_id TEXT NOT NULL, project_id TEXT NOT NULL, name TEXT NOT NULL,
+            version INTEGER NOT NULL, body TEXT NOT NULL, UNIQUE (dep_id, version)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE tag (
+            func_id TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (func_id, key)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE test_event (
+            func_id TEXT NOT NULL, event_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+            PRIMARY KEY (func_id, event_id), UNIQUE (func_id, name)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE agency (
+            project_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (project_id, name)
+        ) WITHOUT ROWID""",
+    ),
 )
+#: What goes with a function, and what goes with one of its versions.
+_OF_FUNCTION = ("function", "async_config", "alias", "reservation", "tag", "test_event")
+_OF_VERSION = ("function", "async_config")
 
 _encode = msgspec.json.encode
 _KEY_CHECK = "key check"
@@ -70,6 +96,11 @@ class SqliteCatalog:
         return self
 
     @property
+    def database(self) -> Database:
+        """`catalog.db`, for the stores of other nouns."""
+        return self._database
+
+    @property
     def secrets(self) -> Secrets:
         """Encrypts and decrypts under this state directory's key."""
         return self._secrets
@@ -87,26 +118,69 @@ class SqliteCatalog:
         Raises:
             FunctionExists: another function has that project, package and name.
         """
-        row = (
-            function.func_id, function.version, function.project_id, function.package, function.name,
-            _encode(function).decode(),
-        )  # fmt: skip
-        try:
-            await self._write(
-                "INSERT INTO function VALUES (?,?,?,?,?,?) ON CONFLICT (func_id, version) DO UPDATE SET"
-                " project_id=excluded.project_id, package=excluded.package, name=excluded.name, body=excluded.body",
-                row,
-            )
-        except sqlite3.IntegrityError as error:
-            raise FunctionExists(f"func_name: {function.package}:{function.name} exists already") from error
+        await self.put_functions([function])
 
-    async def delete_function(self, function: Function) -> None:
-        """Deletes one version and its asynchronous settings."""
-        key = (function.func_id, function.version)
+    async def put_functions(self, functions: Sequence[Function]) -> None:
+        """The same for several versions, all or none of them."""
+        rows = [
+            (one.func_id, one.version, one.project_id, one.package, one.name, _encode(one).decode())
+            for one in functions
+        ]  # fmt: skip
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM function WHERE func_id=? AND version=?", key)
-            connection.execute("DELETE FROM async_config WHERE func_id=? AND version=?", key)
+            connection.executemany(
+                "INSERT INTO function VALUES (?,?,?,?,?,?) ON CONFLICT (func_id, version) DO UPDATE SET"
+                " project_id=excluded.project_id, package=excluded.package, name=excluded.name, body=excluded.body",
+                rows,
+            )
+
+        try:
+            await self._database.run(work)
+        except sqlite3.IntegrityError as error:
+            name = f"{functions[0].package}:{functions[0].name}"
+            raise FunctionExists(f"func_name: {name} exists already") from error
+
+    async def delete_function(self, function: Function) -> None:
+        """Deletes a function with all its versions and everything that belongs to it."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for table in _OF_FUNCTION:
+                connection.execute(f"DELETE FROM {table} WHERE func_id=?", (function.func_id,))
+
+        await self._database.run(work)
+
+    async def delete_version(self, version: Function, aliases: Sequence[str]) -> None:
+        """Deletes a published version with its settings and these aliases of its function, which point to it."""
+        names = [(version.func_id, name) for name in aliases]
+        qualifiers = [(version.func_id, version.version), *((func_id, f"!{name}") for func_id, name in names)]
+
+        def work(connection: sqlite3.Connection) -> None:
+            for table in _OF_VERSION:
+                connection.execute(
+                    f"DELETE FROM {table} WHERE func_id=? AND version=?", (version.func_id, version.version)
+                )
+            connection.executemany("DELETE FROM alias WHERE func_id=? AND name=?", names)
+            connection.executemany("DELETE FROM reservation WHERE func_id=? AND qualifier=?", qualifiers)
+
+        await self._database.run(work)
+
+    async def aliases(self) -> list[Alias]:
+        rows = await self._rows("SELECT body FROM alias ORDER BY func_id, name")
+        return [msgspec.json.decode(row[0], type=Alias) for row in rows]
+
+    async def put_alias(self, alias: Alias) -> None:
+        """Stores an alias, or puts it in the place of the one with its name."""
+        await self._write(
+            "INSERT OR REPLACE INTO alias VALUES (?,?,?)", (alias.func_id, alias.name, _encode(alias).decode())
+        )
+
+    async def delete_alias(self, alias: Alias) -> None:
+        """Deletes an alias and what was reserved for it."""
+        key = (alias.func_id, alias.name)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM alias WHERE func_id=? AND name=?", key)
+            connection.execute("DELETE FROM reservation WHERE func_id=? AND qualifier=?", (key[0], f"!{key[1]}"))
 
         await self._database.run(work)
 

@@ -48,9 +48,11 @@ MIGRATIONS: Migrations = (
         "CREATE INDEX event_request ON event (request_id)",
         "CREATE INDEX event_function ON event (fn)",
     ),
+    # JSON of `fgd.call.CallOptions`, "" for none
+    ("ALTER TABLE event ADD COLUMN options TEXT NOT NULL DEFAULT ''",),
 )
-_INSERT: Final = "INSERT INTO event (fn, request_id, due_s, enqueued_s, event) VALUES "
-_INSERT_COLUMNS: Final = 5
+_INSERT: Final = "INSERT INTO event (fn, request_id, due_s, enqueued_s, event, options) VALUES "
+_INSERT_COLUMNS: Final = 6
 _UPDATE: Final = (
     "WITH v(id, state, tries, due_s, error_code, error_message, start_s, end_s) AS (VALUES {rows})"
     " UPDATE event SET state=v.state, tries=v.tries, due_s=v.due_s, error_code=v.error_code,"
@@ -60,12 +62,12 @@ _UPDATE: Final = (
 )
 _UPDATE_COLUMNS: Final = 8
 _NEXT: Final = (
-    "SELECT id, request_id, tries, enqueued_s, start_s, event FROM event INDEXED BY event_open"
+    "SELECT id, request_id, tries, enqueued_s, start_s, options, event FROM event INDEXED BY event_open"
     " WHERE fn=? AND state=0 AND state<2 AND due_s<=? ORDER BY due_s LIMIT ?"
 )
 #: One row for all claimed events: what is small as JSON, the events one after the other as one blob.
 _FETCH: Final = (
-    "SELECT json_group_array(json_array(id, request_id, tries, enqueued_s, start_s, length(event))),"
+    "SELECT json_group_array(json_array(id, request_id, tries, enqueued_s, start_s, options, length(event))),"
     f" CAST(group_concat(event, '') AS BLOB) FROM ({_NEXT})"
 )
 _CLAIM: Final = "UPDATE event SET state=1 WHERE id IN (SELECT value FROM json_each(?))"
@@ -75,7 +77,7 @@ BACKOFF_MAX_S: Final = 300.0
 
 #: (func_id, version)
 type Key = tuple[str, str]
-_ROWS = msgspec.json.Decoder(list[tuple[int, str, int, float, float, int]])
+_ROWS = msgspec.json.Decoder(list[tuple[int, str, int, float, float, str, int]])
 
 
 class NewEvent(NamedTuple):
@@ -85,6 +87,7 @@ class NewEvent(NamedTuple):
     request_id: str
     event: bytes
     enqueued_s: float
+    options: str = ""
 
 
 class Change(NamedTuple):
@@ -109,6 +112,7 @@ class ClaimedEvent(NamedTuple):
     tries: int
     enqueued_s: float
     start_s: float
+    options: str
 
 
 class Work(NamedTuple):
@@ -300,8 +304,8 @@ class QueueStore:
         at = 0
         for size in slices(len(new)):
             values: list[Any] = []
-            for key, request_id, event, enqueued_s in new[at : at + size]:
-                values += (self._number(connection, key), request_id, enqueued_s, enqueued_s, event)
+            for key, request_id, event, enqueued_s, options in new[at : at + size]:
+                values += (self._number(connection, key), request_id, enqueued_s, enqueued_s, event, options)
             connection.execute(_INSERT + values_sql(_INSERT_COLUMNS, size), values)
             at += size
 
@@ -335,8 +339,9 @@ class QueueStore:
         rows = _ROWS.decode(text)
         claimed: list[ClaimedEvent] = []
         at = 0
-        for number, request_id, tries, enqueued_s, start_s, length in rows:
-            claimed.append(ClaimedEvent(number, request_id, events[at : at + length], tries, enqueued_s, start_s))
+        for number, request_id, tries, enqueued_s, start_s, options, length in rows:
+            event = events[at : at + length]
+            claimed.append(ClaimedEvent(number, request_id, event, tries, enqueued_s, start_s, options))
             at += length
         if claimed:
             connection.execute(_CLAIM, (msgspec.json.encode([event.id for event in claimed]).decode(),))

@@ -17,9 +17,11 @@ from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
 from fgd.config import Config
+from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.functions import Functions
+from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.catalog import SqliteCatalog
@@ -209,7 +211,7 @@ async def _main(
     code = FolderCodeStore(
         state_dir, unpacked_max_mib=config.unpacked_max_mib, unpacked_max_files=config.unpacked_max_files
     )
-    api.directory = Directory(await catalog.functions())
+    api.directory = Directory(await catalog.functions(), await catalog.aliases())
     keyring = Keyring(api.now_s)
     keyring.load(await catalog.access_keys(), await catalog.tokens())
     configs = AsyncConfigs(catalog, api.now_s, await catalog.async_configs())
@@ -218,10 +220,13 @@ async def _main(
     async def doctor() -> object:
         return {"checks": []}
 
+    functions = Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s)
     api.services = Services(
         config=config,
         project_id=PROJECT,
-        functions=Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s),
+        functions=functions,
+        versions=Versions(functions, api.directory, catalog, api.now_s),
+        aliases=Aliases(functions, api.directory, catalog, api.now_s),
         async_configs=configs,
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),

@@ -168,14 +168,13 @@ def test_the_log_of_a_function_has_a_name(client: Any) -> None:
 
 
 def test_what_is_not_built_raises_and_names_itself(client: Any) -> None:
-    urn = new_function(client, "sdk-501").func_urn
     with pytest.raises(ServerResponseException) as refused:
-        client.create_function_version(
-            sdk.CreateFunctionVersionRequest(function_urn=urn, body=sdk.CreateFunctionVersionRequestBody(version="v1"))
+        client.create_vpc_endpoint(
+            sdk.CreateVpcEndpointRequest(body=sdk.CreateVpcEndpointRequestBody(vpc_id="v", subnet_id="s"))
         )
 
     assert (501, "FSS.0501") == (refused.value.status_code, refused.value.error_code)
-    assert "published versions" in refused.value.error_msg
+    assert "networks of functions" in refused.value.error_msg
 
 
 def test_a_wrong_secret_key_is_refused(api: Api) -> None:

@@ -115,7 +115,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         async def full(function: Function) -> None:
             raise StorageFull("catalog.db: the disk is full")
 
-        monkeypatch.setattr(here.catalog, "put_function", full)
+        monkeypatch.setattr(here.catalog, "put_functions", full)
         with pytest.raises(StorageFull):
             await here.functions.create(PROJECT, new("other"))
         with pytest.raises(StorageFull):

@@ -36,7 +36,7 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
     catalog = await SqliteCatalog.open(state_dir)
     try:
         code = FolderCodeStore(state_dir, unpacked_max_mib=10, unpacked_max_files=100, grace_s=grace_s)
-        directory = Directory(await catalog.functions())
+        directory = Directory(await catalog.functions(), await catalog.aliases())
         configs = AsyncConfigs(catalog, lambda: 1.0, await catalog.async_configs())
         directory.subscribe(configs.forget)
         functions = Functions(config, directory, catalog, code, catalog.secrets, lambda: 1.0)

@@ -15,11 +15,12 @@ from pathlib import Path
 import trio
 
 from fgd.auth.keyring import Keyring
-from fgd.call import Call, Outcome
+from fgd.call import PLAIN, Call, CallOptions, Outcome
 from fgd.config import Config
 from fgd.errors import FunctionDisabled, FunctionNotFound, Overloaded, VersionNotFound
 from fgd.gateway.api import Listener
 from fgd.gateway.server import Gateway
+from fgd.invoke.split import Split
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
 from fgd.store.api import AccessKey, Token
@@ -61,6 +62,9 @@ class FakeDirectory:
         if urn.qualifier != "latest":
             raise VersionNotFound("Not found the version")
         return found
+
+    def split(self, urn: FunctionUrn) -> Split | None:
+        return None
 
 
 class FakeInvoker:
@@ -128,7 +132,12 @@ class FakeQueue:
         self._soon = trio.lowlevel.current_trio_token().run_sync_soon
 
     def enqueue_soon(
-        self, function: Function, request_id: str, event: bytes, done: Callable[[Exception | None], None]
+        self,
+        function: Function,
+        request_id: str,
+        event: bytes,
+        done: Callable[[Exception | None], None],
+        options: CallOptions = PLAIN,
     ) -> None:
         self.events.append((function.name, request_id, event))
         assert self._soon is not None

@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from fgd.sandbox.api import Limits
+from fgd.sandbox.api import Binding, Limits
 from fgd.sandbox.host import LauncherHost, LauncherSandbox
 from fgd.wire import frames
 from tests.host.sandboxes import Sandboxes
@@ -165,7 +165,7 @@ def attack[T](
         attackers = []
         for _ in range(count):
             sandbox = await host.open("Python3.12")
-            sandbox.bind(digest, limits or Limits())
+            sandbox.bind(Binding(digest, limits or Limits()))
             attackers.append(Attacker(sandbox))
             await attackers[-1].start()
         return [await main(attacker) for attacker in attackers]

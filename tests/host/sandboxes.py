@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from fgd.runtime import RuntimeInstall, discover
-from fgd.sandbox.api import Limits, Sandbox
+from fgd.sandbox.api import Binding, Limits, Sandbox
 from fgd.sandbox.host import LauncherHost, LauncherSandbox
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 
@@ -154,5 +154,5 @@ class Sandboxes:
     ) -> LauncherSandbox:
         """A sandbox that runs the evaluator, with an empty package."""
         sandbox = await host.open(runtime)
-        sandbox.bind(self.code(), limits or Limits())
+        sandbox.bind(Binding(self.code(), limits or Limits()))
         return sandbox

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import trio
 
-from fgd.sandbox.api import ExitReport, Limits
+from fgd.sandbox.api import Binding, ExitReport
 from fgd.sandbox.host import LauncherHost
 from fgd.sandbox.launcher_nsjail import complaint_text
 from fgd.sandbox.nsjail import make_template
@@ -104,7 +104,7 @@ def test_a_missing_interpreter_is_told(sandbox_host: Sandboxes, tmp_path: Path) 
 
     async def main(host: LauncherHost) -> tuple[ExitReport, str]:
         sandbox = await host.open("Python3.12")
-        sandbox.bind(digest, Limits())
+        sandbox.bind(Binding(digest))
         report = await sandbox.wait()
         return report, os.read(sandbox.output_fd, 4096).decode()
 

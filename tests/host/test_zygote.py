@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fgd.sandbox.api import Limits
+from fgd.sandbox.api import Binding, Limits
 from fgd.sandbox.host import LauncherHost
 from tests.host.sandboxes import FIRST_ID, Sandboxes, ask, output
 
@@ -118,7 +118,7 @@ def test_code_is_mounted_read_only(sandbox_host: Sandboxes) -> None:
 
     async def main(host: LauncherHost) -> Any:
         sandbox = await host.open("Python3.12")
-        sandbox.bind(digest, Limits())
+        sandbox.bind(Binding(digest))
         return await ask(
             sandbox,
             """

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from fgd.errors import SandboxError
-from fgd.sandbox.api import ExitReport, Limits
+from fgd.sandbox.api import Binding, ExitReport, Limits
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.testing.host import eventually
@@ -142,7 +142,7 @@ def test_frozen_sandbox_can_be_killed(sandbox_host: Sandboxes, provider: str) ->
 def test_missing_code_ends_the_sandbox_and_says_so(sandbox_host: Sandboxes, provider: str) -> None:
     async def main(host: LauncherHost) -> str:
         sandbox = await host.open("Python3.12")
-        sandbox.bind("0" * 64, Limits())
+        sandbox.bind(Binding("0" * 64))
         return (await sandbox.wait()).reason
 
     assert "bind: [Errno 2] No such file or directory: '000" in sandbox_host.run(main, provider=provider)
@@ -153,7 +153,7 @@ def test_code_that_is_a_link_is_not_followed(sandbox_host: Sandboxes) -> None:
 
     async def main(host: LauncherHost) -> str:
         sandbox = await host.open("Python3.12")
-        sandbox.bind("1" * 64, Limits())
+        sandbox.bind(Binding("1" * 64))
         return (await sandbox.wait()).reason
 
     assert "bind: [Errno 40]" in sandbox_host.run(main)
@@ -163,7 +163,7 @@ def test_failing_step_inside_is_named(sandbox_host: Sandboxes) -> None:
     async def main(host: LauncherHost) -> str:
         sandbox = await host.open("Python3.12")
         # More descriptors than the kernel grants to anyone.
-        sandbox.bind(sandbox_host.code(), Limits(open_files=1 << 20))
+        sandbox.bind(Binding(sandbox_host.code(), Limits(open_files=1 << 20)))
         return (await sandbox.wait()).reason
 
     ceiling = int(Path("/proc/sys/fs/nr_open").read_text("ascii"))

@@ -20,7 +20,7 @@ from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
-from fgd.sandbox.api import ExitReport, Limits
+from fgd.sandbox.api import Binding, ExitReport, Limits
 from fgd.store.api import InvocationRecord, LogLine, StartRecord
 from fgd.wire import frames
 
@@ -37,7 +37,7 @@ class PlayedSandbox:
         self.output_fd, self.output_inside = os.pipe()
         os.set_blocking(self.output_fd, False)
         self.exit_report: ExitReport | None = None
-        self.bound: tuple[str, Limits] | None = None
+        self.bound: Binding | None = None
         self.frozen = False
         self.freezes = 0
         self.report = ExitReport(0, 0, 0, "")
@@ -45,8 +45,8 @@ class PlayedSandbox:
         self._reader = frames.FrameReader()
         self._read: list[tuple[int, int, int, bytes]] = []
 
-    def bind(self, code: str, limits: Limits) -> None:
-        self.bound = (code, limits)
+    def bind(self, binding: Binding) -> None:
+        self.bound = binding
 
     def freeze(self) -> None:
         self.frozen = True
@@ -255,6 +255,7 @@ async def bench(*, memory_mib: int = 4096, **settings: Any) -> AsyncIterator[Ben
         scheduler = Scheduler(
             config, host=host, reactor=reactor, nursery=nursery, budget=Budget(memory_mib, 1000), book=book,
             recorder=recorder, counters=tally,
+            binding=lambda f: Binding(f.code_digest, Limits.for_memory(f.memory_mib)),
             init_document=lambda f, *ids: json.dumps({"handler": f.handler, "ids": ids}).encode(),
         )  # fmt: skip
         nursery.start_soon(drain)

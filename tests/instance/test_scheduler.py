@@ -36,7 +36,8 @@ def test_first_call_travels_with_init_and_its_outcome_comes_back() -> None:
             assert (0, b'"hi"') == (outcome.code, outcome.body)
             assert b'{"a": 1}' == event
             assert waiting.call.cold
-            assert sandbox.bound is not None and 256 == sandbox.bound[1].memory_mib and 400 == sandbox.bound[1].cpu_mcpu
+            assert sandbox.bound is not None
+            assert (256, 400) == (sandbox.bound.limits.memory_mib, sandbox.bound.limits.cpu_mcpu)
 
     run(body)
 
@@ -147,7 +148,7 @@ def test_changed_function_gets_a_new_instance_while_the_old_one_finishes_its_cal
             old.answer(call_id, b'"old"')
 
             assert b'"old"' == (await first.outcome()).body
-            assert old.exit_report is not None and new.bound is not None and "e" * 128 == new.bound[0]
+            assert old.exit_report is not None and new.bound is not None and "e" * 128 == new.bound.code
 
     run(body)
 

@@ -1,0 +1,45 @@
+"""What an instance of a function version is made with: the binding of its sandbox, and the INIT frame's body."""
+
+import msgspec
+
+from fgd.control.environment import instance_environment
+from fgd.control.functions import Functions
+from fgd.model import Function
+from fgd.sandbox.api import Binding, Limits
+
+
+class Furnisher:
+    """Asked for every start of an instance."""
+
+    def __init__(self, functions: Functions) -> None:
+        self._functions = functions
+
+    def binding(self, function: Function) -> Binding:
+        """What its sandbox gets: code, limits, and what is mounted."""
+        return Binding(code=function.code_digest, limits=Limits.for_memory(function.memory_mib))
+
+    def init_document(self, function: Function, instance_id: str, load_request_id: str, init_request_id: str) -> bytes:
+        """Body of the INIT frame, as `runtimes/python/README.md` describes it."""
+        user_data = self._functions.user_data(function)
+        return msgspec.json.encode(
+            {
+                "handler": function.handler,
+                "initializer": function.initializer_handler,
+                "initializer_timeout_s": function.initializer_timeout_s,
+                "timeout_s": function.timeout_s,
+                "concurrency": function.concurrent_num,
+                "instance_id": instance_id,
+                "load_request_id": load_request_id,
+                "init_request_id": init_request_id,
+                "env": instance_environment(function, user_data),
+                "user_data": user_data,
+                "context": {
+                    "function_name": function.name,
+                    "version": function.version,
+                    "package": function.package,
+                    "project_id": function.project_id,
+                    "memory_mib": function.memory_mib,
+                    "cpu_mcpu": function.cpu_mcpu,
+                },
+            }
+        )

@@ -1,0 +1,24 @@
+"""The hooks that a plugin may answer. pluggy calls them by name; this file says what they are asked and give.
+
+Hooks are synchronous and declare: they give classes, of which fgd makes objects. Each class's own Protocol says what
+fgd asks of it. Source of the mechanism: https://pluggy.readthedocs.io
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pluggy
+
+PROJECT: Final = "fgd"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def fgd_disk_drivers() -> Sequence[type[object]]:  # type: ignore[empty-body]  # specification only
+    """Classes that turn a mount of a function's configuration into something to be mounted."""
+
+
+@hookspec
+def fgd_destinations() -> Sequence[type[object]]:  # type: ignore[empty-body]  # specification only
+    """Classes that take the outcome of an asynchronous invocation somewhere."""

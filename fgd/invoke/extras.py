@@ -1,0 +1,32 @@
+"""What goes to a function with every invocation beside the event: the extras of the INVOKE frame, as JSON text.
+
+The hot path asks for each request, so what is the same for many requests is made once.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+
+from fgd.call import CallOptions
+from fgd.model import Function
+
+type ExtrasOf = Callable[[Function, CallOptions, bool], bytes]
+"""(function, options, asynchronous) -> extras; b"" where there is nothing to tell."""
+
+
+def extras_of(function: Function, options: CallOptions, async_: bool) -> bytes:
+    """Alias and kind of invocation."""
+    return _plain(options.alias, async_)
+
+
+@lru_cache(maxsize=1024)
+def _plain(alias: str, async_: bool) -> bytes:
+    values: dict[str, str] = {}
+    if alias:
+        values["alias"] = alias
+    if async_:
+        values["invoke_type"] = "async"
+    elif alias:
+        values["invoke_type"] = "sync"
+    return msgspec.json.encode(values) if values else b""
