@@ -1,4 +1,4 @@
-"""Decides which function version gets an instance, and when instances are frozen, evicted and ended.
+"""Decides which function version gets an instance, and which instances make room for others.
 
 Fairness: of the versions that want instances the one that has least memory comes first; each has a bounded waiting
 line of its own; when the node is full, idle instances go first, and a version that has more than another gives up an
@@ -25,6 +25,7 @@ from fgd.instance.instance import Instance, State
 from fgd.instance.logtap import LogTap
 from fgd.instance.pool import Pool, outcome_of_end
 from fgd.instance.recorder import Counters, Recorder
+from fgd.instance.upkeep import Upkeep
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
 from fgd.sandbox.api import Binding, Sandbox, SandboxHost
@@ -33,13 +34,7 @@ from fgd.wire import frames
 
 log = logging.getLogger(__name__)
 
-_TICK_S: Final = 0.05
 _REVIEW_S: Final = 0.004
-#: Importing a handler may take this long, before the initializer's own timeout begins.
-LOAD_TIMEOUT_S: Final = 60.0
-#: A call that was cancelled or timed out among others on its instance has this long to stop.
-_STOP_GRACE_S: Final = 1.0
-_POOL_KEEP_S: Final = 300.0
 _perf = time.perf_counter
 
 type InitDocument = Callable[[Function, str, str, str], bytes]
@@ -88,12 +83,12 @@ class Scheduler:
         self._starts = 0
         self._dying = 0
         self._closed = False
-        self._last_second = 0.0
+        self._upkeep = Upkeep(self)
         self.configure(config)
 
     def configure(self, config: Config) -> None:
         """Takes the settings that may change while fgd runs."""
-        self._config = config
+        self.config = config
         self.queue_max = config.queue_max
         self.queue_total_max = config.queue_total_max
         self.blanks.resize(config.blank_pool, config.blank_pool_max)
@@ -119,13 +114,14 @@ class Scheduler:
 
     def cancel(self, call: Call) -> None:
         """See `fgd.invoke.api.Invoker.cancel`."""
-        self._stop_call(call, codes.CANCELLED, "function invocation canceled", "Canceled")
+        self.stop_call(call, codes.CANCELLED, "function invocation canceled", "Canceled")
 
     def _new_pool(self, function: Function) -> Pool:
         pool = self.pools[(function.func_id, function.version)] = Pool(self, function)
         return pool
 
-    def _stop_call(self, call: Call, code: int, message: str, error_type: str) -> None:
+    def stop_call(self, call: Call, code: int, message: str, error_type: str) -> None:
+        """Answers a call that is at work or waits, and has the runtime stop it."""
         pool = self.pools.get((call.function.func_id, call.function.version))
         instance = call.instance
         if isinstance(instance, Instance) and call.call_id in instance.calls:
@@ -193,7 +189,7 @@ class Scheduler:
 
     def _pump(self) -> None:
         now = _perf()
-        while self._wanting and self._starts < self._config.starts_at_once and not self._closed:
+        while self._wanting and self._starts < self.config.starts_at_once and not self._closed:
             pool = min(self._wanting, key=_share_mib)  # the first of those that have least
             del self._wanting[pool]
             if pool.shortage(now) <= 0:
@@ -296,7 +292,7 @@ class Scheduler:
     def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
         # First of all: the launcher is at work while we are.
         sandbox.bind(self._binding(function))
-        config = self._config
+        config = self.config
         tap = LogTap(
             self._book, function.func_id, function.version, sandbox.id,
             lines_per_s=config.log_lines_per_s, bytes_per_s=config.log_bytes_per_s,
@@ -382,9 +378,7 @@ class Scheduler:
     async def run(self) -> None:
         """Looks after deadlines, freezing and keep-alive until cancelled."""
         self._nursery.start_soon(self._run_reviews)
-        while True:
-            await trio.sleep(_TICK_S)
-            self.tick(_perf())
+        await self._upkeep.run()
 
     async def _run_reviews(self) -> None:
         while True:
@@ -397,56 +391,7 @@ class Scheduler:
 
     def tick(self, now: float) -> None:
         """One look at every instance."""
-        config = self._config
-        freeze_before = now - config.freeze_delay_ms / 1000 if config.freeze else -math.inf
-        idle_before = now - config.keep_alive_s
-        second = now >= self._last_second + 1
-        if second:
-            self._last_second = now
-        for key, pool in list(self.pools.items()):
-            for instance in list(pool.instances):
-                if instance.calls:
-                    self._check_deadlines(instance, now)
-                elif instance.state is State.READY:
-                    if instance.idle_since_s < idle_before:
-                        instance.kill("idle")
-                    elif (
-                        not instance.frozen
-                        and instance.idle_since_s < freeze_before
-                        and instance.free_slots == instance.capacity
-                    ):
-                        instance.freeze()
-                elif instance.state is State.STARTING:
-                    self._check_start(instance, now)
-                if instance.capacity > 1 and instance.abandoned_since(now - _STOP_GRACE_S):
-                    pool.drain(instance)
-                if second:
-                    instance.tap.tick(time.time())
-            if pool.instances or pool.waiting or pool.opening:
-                pool.used_s = now
-                self.want(pool)
-            elif now - pool.used_s > _POOL_KEEP_S:
-                del self.pools[key]
-
-    def _check_deadlines(self, instance: Instance, now: float) -> None:
-        if instance.state is State.STARTING:
-            self._check_start(instance, now)
-            return
-        timeout_s = instance.function.timeout_s
-        for call in list(instance.calls.values()):
-            if now - call.sent_s <= timeout_s:
-                return  # in the order of their starts: nobody behind it is older
-            self._stop_call(call, codes.TIMED_OUT, "invoke timed out", "TimedOut")
-
-    def _check_start(self, instance: Instance, now: float) -> None:
-        late = instance.started_s and now - instance.started_s > LOAD_TIMEOUT_S
-        if instance.loaded_s:
-            late = now - instance.loaded_s > instance.function.initializer_timeout_s
-        if late:
-            outcome = codes.platform_outcome(
-                codes.INIT_TIMED_OUT, "runtime initialization timed out", "InitializationTimeout"
-            )
-            instance.pool.start_failed(instance, outcome)
+        self._upkeep.tick(now)
 
     # --- the whole ---------------------------------------------------------------------------------------
 

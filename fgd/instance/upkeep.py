@@ -1,0 +1,91 @@
+"""What becomes due as time passes: deadlines, freezing, keep-alive, and the end of pools that nobody uses."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from fgd.instance import codes
+from fgd.instance.instance import Instance, State
+
+if TYPE_CHECKING:
+    from fgd.instance.scheduler import Scheduler
+
+_TICK_S: Final = 0.05
+#: Importing a handler may take this long, before the initializer's own timeout begins.
+LOAD_TIMEOUT_S: Final = 60.0
+#: A call that was cancelled or timed out among others on its instance has this long to stop.
+_STOP_GRACE_S: Final = 1.0
+_POOL_KEEP_S: Final = 300.0
+_perf = time.perf_counter
+
+
+class Upkeep:
+    """Looks at every instance of a scheduler twenty times a second."""
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+        self._last_second = 0.0
+
+    async def run(self) -> None:
+        """Looks until cancelled."""
+        while True:
+            await trio.sleep(_TICK_S)
+            self.tick(_perf())
+
+    def tick(self, now: float) -> None:
+        """One look at every instance."""
+        scheduler = self._scheduler
+        config = scheduler.config
+        freeze_before = now - config.freeze_delay_ms / 1000 if config.freeze else -math.inf
+        idle_before = now - config.keep_alive_s
+        second = now >= self._last_second + 1
+        if second:
+            self._last_second = now
+        for key, pool in list(scheduler.pools.items()):
+            for instance in list(pool.instances):
+                if instance.calls:
+                    self._check_deadlines(instance, now)
+                elif instance.state is State.READY:
+                    _rest(instance, idle_before, freeze_before)
+                elif instance.state is State.STARTING:
+                    _check_start(instance, now)
+                if instance.capacity > 1 and instance.abandoned_since(now - _STOP_GRACE_S):
+                    pool.drain(instance)
+                if second:
+                    instance.tap.tick(time.time())
+            if pool.instances or pool.waiting or pool.opening:
+                pool.used_s = now
+                scheduler.want(pool)
+            elif now - pool.used_s > _POOL_KEEP_S:
+                del scheduler.pools[key]
+
+    def _check_deadlines(self, instance: Instance, now: float) -> None:
+        if instance.state is State.STARTING:
+            _check_start(instance, now)
+            return
+        timeout_s = instance.function.timeout_s
+        for call in list(instance.calls.values()):
+            if now - call.sent_s <= timeout_s:
+                return  # in the order of their starts: nobody behind it is older
+            self._scheduler.stop_call(call, codes.TIMED_OUT, "invoke timed out", "TimedOut")
+
+
+def _rest(instance: Instance, idle_before: float, freeze_before: float) -> None:
+    """Ends or freezes an instance that has had no call for so long."""
+    if instance.idle_since_s < idle_before:
+        instance.kill("idle")
+    elif not instance.frozen and instance.idle_since_s < freeze_before and instance.free_slots == instance.capacity:
+        instance.freeze()
+
+
+def _check_start(instance: Instance, now: float) -> None:
+    late = instance.started_s and now - instance.started_s > LOAD_TIMEOUT_S
+    if instance.loaded_s:
+        late = now - instance.loaded_s > instance.function.initializer_timeout_s
+    if late:
+        outcome = codes.platform_outcome(
+            codes.INIT_TIMED_OUT, "runtime initialization timed out", "InitializationTimeout"
+        )
+        instance.pool.start_failed(instance, outcome)
