@@ -114,8 +114,20 @@ class Client:
         """`/v2/<project>/fgs/functions[/<function>[/<rest>]]`; the function's name or URN is percent-encoded."""
         path = f"/v2/{self.project_id}/fgs/functions"
         if function:
-            path += f"/{quote(function, safe='')}"
+            path += f"/{quote(self.urn(function), safe='')}"
         return f"{path}/{rest}" if rest else path
+
+    def urn(self, function: str) -> str:
+        """A function as people write it (`name@v1`, `name@!alias`) as the API takes it."""
+        base, at, qualifier = function.partition("@")
+        if not at:
+            return function
+        fields = base.split(":")
+        if len(fields) == 1:
+            fields = ["default", *fields]
+        if len(fields) == 2:
+            fields = [self.project_id, *fields]
+        return ":".join([*fields, qualifier])
 
     def close(self) -> None:
         self._connection.close()

@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     _deploy(commands)
     _invoke(commands)
     _functions(commands)
+    _versions(commands)
+    _aliases(commands)
     _async(commands)
     _logs(commands)
     _node(commands)
@@ -121,7 +123,7 @@ def _deploy(commands: _Group) -> None:
 
 def _invoke(commands: _Group) -> None:
     parser = commands.add("invoke", "invoke:invoke", "send a function one event and print what it gives")
-    parser.add_argument("function", metavar="NAME", help="name, package:name or URN, also with a version or !alias")
+    parser.add_argument("function", metavar="NAME", help="name, package:name or URN; also name@VERSION and name@!ALIAS")
     parser.add_argument("--data", metavar="JSON|@FILE|-", default="{}",
                         help="the event: JSON, @ and a file's name, or - for standard input (default {})")  # fmt: skip
     how = parser.add_mutually_exclusive_group()
@@ -148,6 +150,49 @@ def _functions(commands: _Group) -> None:
     one("disable", "disable", "refuse every invocation; code and settings stay and can be changed")
     code = one("code", "code", "download a function's code package")
     code.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write the ZIP (default NAME.zip)")
+
+
+def _versions(commands: _Group) -> None:
+    versions = commands.group("versions", "publish, list and delete versions of a function")
+
+    def one(name: str, run: str, text: str) -> argparse.ArgumentParser:
+        parser = versions.add(name, f"versions:{run}", text)
+        parser.add_argument("function", metavar="NAME", help="name, package:name or URN")
+        return parser
+
+    one("list", "list_versions", "show latest and all published versions, newest first")
+    publish = one("publish", "publish", "make an unchangeable snapshot of code and configuration as they are now")
+    publish.add_argument("--name", metavar="VERSION", help="at most 42 characters (default: vYYYYMMDD-HHMMSS)")
+    publish.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+    delete = one("delete", "delete", "delete a published version and the aliases whose main version it is")
+    delete.add_argument("version", metavar="VERSION")
+
+
+def _aliases(commands: _Group) -> None:
+    aliases = commands.group("aliases", "names that point to versions, and how requests are shared out")
+
+    def one(name: str, run: str, text: str) -> argparse.ArgumentParser:
+        parser = aliases.add(name, f"aliases:{run}", text)
+        parser.add_argument("function", metavar="NAME", help="name, package:name or URN")
+        return parser
+
+    one("list", "list_aliases", "show the aliases of a function")
+    one("show", "show", "show one alias").add_argument("alias", metavar="ALIAS")
+    for name, run, text in (
+        ("create", "create", "make an alias for a version"),
+        ("update", "update", "point an alias to other versions; requests that come later follow it"),
+    ):
+        parser = one(name, run, text)
+        parser.add_argument("alias", metavar="ALIAS", help="1-63 letters, digits, - and _; a letter first")
+        parser.add_argument("version", metavar="VERSION", help="where requests go")
+        parser.add_argument("--additional", metavar="VERSION", help="another version, for a part of the requests")
+        parser.add_argument("--weight", type=int, metavar="PERCENT", help="this share goes to the additional version")
+        parser.add_argument("--rule", action="append", default=[], metavar="HEADER=VALUE",
+                            help="requests with this header go to the additional version; VALUE,VALUE allows any of "
+                            "several; may be repeated, then all must be met")  # fmt: skip
+        parser.add_argument("--any", action="store_true", help="one met rule is enough")
+        parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+    one("delete", "delete", "delete an alias; its versions stay").add_argument("alias", metavar="ALIAS")
 
 
 def _async(commands: _Group) -> None:

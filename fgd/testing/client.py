@@ -119,6 +119,11 @@ class Client:
             raise HarnessError(f"creating {name}: {answer.status} {answer.text[:500]}")
         return str(answer.json()["func_urn"])
 
+    def replace_code(self, urn: str, source: str) -> Answer:
+        """Puts other inline source in place."""
+        code = {"file": base64.b64encode(source.encode()).decode()}
+        return self.functions("PUT", f"/{urn}/code", {"code_type": "inline", "func_code": code})
+
     def configure(self, urn: str, **fields: Any) -> Answer:
         """Changes settings of a function, keeping what it must always send."""
         body = {"runtime": "Python3.12", "timeout": 10, "memory_size": 128, "handler": "index.handler"} | fields

@@ -167,6 +167,31 @@ def test_the_log_of_a_function_has_a_name(client: Any) -> None:
     assert created.func_id == detail.stream_id
 
 
+def test_versions_and_aliases(client: Any) -> None:
+    urn = new_function(client, "sdk-versions").func_urn
+    body = sdk.CreateFunctionVersionRequestBody(version="v1", description="first")
+    version = client.create_function_version(sdk.CreateFunctionVersionRequest(function_urn=urn, body=body))
+    alias_body = sdk.CreateVersionAliasRequestBody(name="live", version="v1", description="d")
+    client.create_version_alias(sdk.CreateVersionAliasRequest(function_urn=urn, body=alias_body))
+    moved = sdk.UpdateVersionAliasRequestBody(version="latest", additional_version_weights={"v1": 10})
+    request = sdk.UpdateVersionAliasRequest(function_urn=urn, alias_name="live", body=moved)
+    alias = client.update_version_alias(request)
+    versions = client.list_function_versions(sdk.ListFunctionVersionsRequest(function_urn=urn))
+    aliases = client.list_version_aliases(sdk.ListVersionAliasesRequest(function_urn=urn)).body
+    shown = client.show_version_alias(sdk.ShowVersionAliasRequest(function_urn=urn, alias_name="live"))
+    config = client.show_function_config(sdk.ShowFunctionConfigRequest(function_urn=shown.alias_urn))
+
+    assert ("v1", "first") == (version.version, version.version_description)
+    assert ["latest", "v1"] == [one.version for one in versions.versions]
+    assert ("latest", {"v1": 10}) == (alias.version, alias.additional_version_weights)
+    assert ["live"] == [one.name for one in aliases]
+    assert shown.alias_urn.endswith(":sdk-versions:!live")
+    assert "latest" == config.version
+    client.delete_version_alias(sdk.DeleteVersionAliasRequest(function_urn=urn, alias_name="live"))
+    client.delete_function(sdk.DeleteFunctionRequest(function_urn=version.func_urn))
+    assert 1 == client.list_function_versions(sdk.ListFunctionVersionsRequest(function_urn=urn)).count
+
+
 def test_what_is_not_built_raises_and_names_itself(client: Any) -> None:
     with pytest.raises(ServerResponseException) as refused:
         client.create_vpc_endpoint(

@@ -272,3 +272,55 @@ def test_doctor_needs_no_daemon_and_reads_the_settings(fgd: Fgd, tmp_path: Path)
     assert {"kernel", "cgroups", "namespaces", "interpreters"} <= {check["name"] for check in found["checks"]}
     (tmp_path / "bad.toml").write_text("nonsense = 1\n")
     assert 2 == fgd("doctor", "--config", str(tmp_path / "bad.toml")).code
+
+
+def test_versions_and_their_aliases_are_listed(api: Api, fgd: Fgd) -> None:
+    published = {**CONFIG, "version": "v1", "version_description": "first"}
+    api.answer(f"GET {FUNCTIONS}/hello/versions", {"versions": [{**CONFIG, "version": "latest"}, published]})
+    alias = {"name": "live", "version": "v1", "additional_version_weights": None, "last_modified": "2030"}
+    api.answer(f"GET {FUNCTIONS}/hello/aliases", [alias])
+
+    ran = fgd("versions", "list", "hello")
+
+    assert 0 == ran.code, ran.err
+    assert ["v1", "live"] == ran.out.splitlines()[2].split()[:2]
+    assert ran.out.splitlines()[2].endswith("first")
+
+
+def test_an_alias_is_made_with_rules_or_a_weight(api: Api, fgd: Fgd) -> None:
+    made = {"name": "live", "alias_urn": "urn", "version": "v1", "last_modified": "2030"}
+    api.answer(f"POST {FUNCTIONS}/hello/aliases", made)
+    fgd("aliases", "create", "hello", "live", "v1", "--additional", "v2", "--weight", "5")
+    fgd("aliases", "create", "hello", "live", "v1", "--additional", "v2", "--rule", "X-A=1", "--rule", "b=2,3", "--any")
+    weighted, ruled = (one.json() for one in api.sent(f"POST {FUNCTIONS}/hello/aliases"))
+    refused = fgd("aliases", "create", "hello", "live", "v1", "--weight", "5")
+
+    assert {"v2": 5} == weighted["additional_version_weights"]
+    assert "or" == ruled["additional_version_strategy"]["v2"]["combine_type"]
+    assert ["=", "in"] == [rule["op"] for rule in ruled["additional_version_strategy"]["v2"]["rules"]]
+    assert (2, True) == (refused.code, "--additional" in refused.err)
+
+
+def test_deleting_a_version_names_it_by_its_whole_urn(api: Api, fgd: Fgd) -> None:
+    api.answer(f"GET {FUNCTIONS}/hello/config", {**CONFIG, "version": "latest"})
+    urn = f"urn:fss:local:{PROJECT}:function:default:hello:v1"
+    api.answer(f"DELETE {FUNCTIONS}/{urn}", b"", 204)
+
+    assert 0 == fgd("versions", "delete", "hello", "v1").code
+    assert 2 == fgd("versions", "delete", "hello", "latest").code
+    assert 1 == len(api.sent(f"DELETE {FUNCTIONS}/{urn}"))
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("hello@v1", f"{PROJECT}:default:hello:v1"),
+        ("apps:hello@!live", f"{PROJECT}:apps:hello:!live"),
+        ("urn:fss:local:p9:function:apps:hello@v1", "urn:fss:local:p9:function:apps:hello:v1"),
+        ("hello", "hello"),
+    ],
+)
+def test_a_version_or_alias_is_named_behind_an_at(api: Api, fgd: Fgd, written: str, sent: str) -> None:
+    api.answer(f"POST {FUNCTIONS}/{sent}/invocations", {"ok": True}, X_Func_Err_Code="0")
+
+    assert 0 == fgd("invoke", written).code

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fgd.config import Config
+from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.fields import NewFunction, parse_new
 from fgd.control.functions import Functions
+from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
@@ -24,6 +26,8 @@ class World:
 
     directory: Directory
     functions: Functions
+    versions: Versions
+    aliases: Aliases
     configs: AsyncConfigs
     catalog: SqliteCatalog
     code: FolderCodeStore
@@ -40,7 +44,9 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
         configs = AsyncConfigs(catalog, lambda: 1.0, await catalog.async_configs())
         directory.subscribe(configs.forget)
         functions = Functions(config, directory, catalog, code, catalog.secrets, lambda: 1.0)
-        yield World(directory, functions, configs, catalog, code)
+        versions = Versions(functions, directory, catalog, lambda: 1.0)
+        aliases = Aliases(functions, directory, catalog, lambda: 1.0)
+        yield World(directory, functions, versions, aliases, configs, catalog, code)
     finally:
         await catalog.aclose()
 
