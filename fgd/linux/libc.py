@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 MS_RDONLY: Final = 1
@@ -41,6 +42,9 @@ _AT_EMPTY_PATH = 0x1000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
+_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC = 1, 1
+_FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -108,6 +112,23 @@ def attach_mount(fd: int, path: str) -> None:
     """move_mount(2): attaches a detached mount at a path (Linux 5.2)."""
     flags = _MOVE_MOUNT_F_EMPTY_PATH
     _check(_libc.syscall(_SYS_MOVE_MOUNT, fd, b"", _AT_FDCWD, os.fsencode(path), flags), path)
+
+
+def new_mount(kind: str, options: Mapping[str, str], attributes: int) -> int:
+    """fsopen(2), fsconfig(2), fsmount(2): a mount of a new file system that is attached nowhere (Linux 5.2).
+
+    It is gone when the descriptor is closed without `attach_mount` and no clone of it is left. The kernel takes at most
+    255 bytes of an option's value.
+    """
+    context = _check(_libc.syscall(_SYS_FSOPEN, os.fsencode(kind), ctypes.c_uint(_FSOPEN_CLOEXEC)), kind)
+    try:
+        for name, value in options.items():
+            words = (os.fsencode(name), os.fsencode(value), 0)
+            _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, *words), f"{kind} {name}")
+        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), kind)
+        return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, ctypes.c_uint(attributes)), kind)
+    finally:
+        os.close(context)
 
 
 def prctl(option: int, *words: int) -> int:

@@ -31,6 +31,8 @@ class Binding:
     #: Digest of its package in the code store.
     code: str
     limits: Limits = Limits()
+    #: Digests of its dependencies' packages, whose files are seen beside the code.
+    dependencies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from fgd.linux import libc
 
-REQUEST_BYTES = 4096
+REQUEST_BYTES = 8192
+#: Dependencies of one function (user guide, section 9.1).
+DEPENDENCIES_MAX = 20
 _TEXT_MAX = 500
 _ID = re.compile(r"[a-z0-9]{1,16}-[0-9]{1,12}")
 _DIGEST = re.compile(r"[0-9a-f]{32,128}")
@@ -25,6 +27,8 @@ _LIMITS = {
     "tmp_mib": (1, 1 << 20),
     "tmp_inodes": (16, 1 << 24),
 }
+#: What a bind request may ask for besides.
+_MORE = {"dependencies"}
 
 
 class Refused(Exception):
@@ -50,11 +54,12 @@ class LimitValues(NamedTuple):
 
 
 class Bind(NamedTuple):
-    """This sandbox runs this code package within these limits."""
+    """This sandbox runs this code package, with those of its dependencies, within these limits."""
 
     sandbox: str
     code: str
     limits: LimitValues
+    dependencies: tuple[str, ...] = ()
 
 
 class Kill(NamedTuple):
@@ -80,9 +85,16 @@ def parse_request(data: bytes) -> Open | Bind | Kill:
     match fields:
         case ["open", number, runtime]:
             return Open(_number("number", number, 0, 1 << 53), _text("runtime", runtime, _RUNTIME))
-        case ["bind", sandbox, code, list(values)] if len(values) == len(_LIMITS):
+        case ["bind", sandbox, code, list(values), dict(more)] if len(values) == len(_LIMITS):
             limits = [_number(name, value, *_LIMITS[name]) for name, value in zip(_LIMITS, values, strict=True)]
-            return Bind(_text("sandbox", sandbox, _ID), _text("code", code, _DIGEST), LimitValues(*limits))
+            if more.keys() - _MORE:
+                raise Refused(f"bind: has more than {', '.join(sorted(_MORE))}")
+            return Bind(
+                _text("sandbox", sandbox, _ID),
+                _text("code", code, _DIGEST),
+                LimitValues(*limits),
+                _digests("dependencies", more.get("dependencies", [])),
+            )
         case ["kill", sandbox]:
             return Kill(_text("sandbox", sandbox, _ID))
     raise Refused("no such request")
@@ -98,6 +110,12 @@ def _text(name: str, value: object, form: re.Pattern[str]) -> str:
     if type(value) is not str or not form.fullmatch(value):
         raise Refused(f"{name}: not of the form {form.pattern}")
     return value
+
+
+def _digests(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or len(value) > DEPENDENCIES_MAX:
+        raise Refused(f"{name}: must be a list of at most {DEPENDENCIES_MAX}")
+    return tuple(_text(name, one, _DIGEST) for one in value)
 
 
 def failure_text(data: bytes) -> str:

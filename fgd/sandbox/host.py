@@ -53,7 +53,8 @@ class LauncherSandbox:
         values = [
             limits.memory_mib, limits.cpu_mcpu, limits.pids, limits.open_files, limits.tmp_mib, limits.tmp_inodes
         ]  # fmt: skip
-        self._host.send(["bind", self.id, binding.code, values])
+        more = {"dependencies": binding.dependencies} if binding.dependencies else {}
+        self._host.send(["bind", self.id, binding.code, values, more])
 
     def freeze(self) -> None:
         if not self._frozen and self._reason is None:

@@ -7,12 +7,13 @@ comes by the socket is not believed (`fgd.sandbox.guard`). One thread, one loop,
     request                                        answer
     ["open", number, runtime]                      ["opened", number, sandbox, freeze, thaw, memory path] + descriptors
                                                    or ["failed", number, text]
-    ["bind", sandbox, code digest, limits]         none; what fails ends the sandbox
+    ["bind", sandbox, code digest, limits, more]   none; what fails ends the sandbox
     ["kill", sandbox]                              none
                                                    ["gone", sandbox, exit status or null, signal, OOM kills, reason]
 
-"gone" is sent when no process and no cgroup of the sandbox is left. Descriptors: channel, output pipe, freezer file.
-When the daemon is gone, everything is killed and removed within a second, and the launcher ends.
+`more` is an object: "dependencies", a list of digests. "gone" is sent when no process and no cgroup of the sandbox is
+left. Descriptors: channel, output pipe, freezer file. When the daemon is gone, everything is killed and removed within
+a second, and the launcher ends.
 """
 
 import base64
@@ -38,6 +39,7 @@ from fgd.sandbox.launcher_loop import Loop
 from fgd.sandbox.launcher_nsjail import NsjailSandbox
 from fgd.sandbox.launcher_sandbox import Sandbox, ZygoteSandbox
 from fgd.sandbox.launcher_zygote import Zygote
+from fgd.sandbox.views import CodeViews
 
 DAEMON_FD, SETTINGS_FD = 3, 4
 IDS_PER_SANDBOX = 65536
@@ -60,7 +62,7 @@ class Launcher:
         self._runtimes: dict[str, dict[str, Any]] = settings["runtimes"]
         self._program = base64.b64decode(settings["program"])
         self._nsjail = os.open(settings["nsjail"], os.O_RDONLY | os.O_CLOEXEC) if settings["nsjail"] else -1
-        self._code = CodeRoot(settings["code_root"])
+        self._views = CodeViews(CodeRoot(settings["code_root"]), loop.after)
         self._first_id: int = settings["first_uid"]
         self._deadline_s: float = settings["open_deadline_s"]
         #: Blocks of ids, the longest unused first: an id is not given anew while anything of it could be around.
@@ -205,11 +207,11 @@ class Launcher:
         if sandbox is None or sandbox.state != "blank":
             return
         try:
-            code = self._code.open(request.code)
+            view = self._views.open(request.code, request.dependencies)
             try:
-                sandbox.bind(code, request.limits)
+                sandbox.bind(view, request.limits)
             finally:
-                os.close(code)
+                os.close(view)
         except OSError as error:
             sandbox.kill(f"bind: {error}")
 

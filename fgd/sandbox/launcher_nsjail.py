@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from fgd.linux.cgroup import Cgroup
-from fgd.linux.mounts import read_only_view
 from fgd.sandbox import nsjail_start
 from fgd.sandbox.guard import LimitValues, failure_text
 from fgd.sandbox.launcher_loop import Loop
@@ -44,7 +43,7 @@ class NsjailSandbox(Sandbox):
         """There is nothing to wait for: the daemon has it at once."""
         self._opened()
 
-    def bind(self, code: int, limits: LimitValues) -> None:
+    def bind(self, view: int, limits: LimitValues) -> None:
         self._limit(limits)
         config = nsjail_start.fill(
             self._runtime["template"],
@@ -53,7 +52,6 @@ class NsjailSandbox(Sandbox):
             tmp_inodes=limits.tmp_inodes,
         )
         joins: list[int] = []
-        view = read_only_view(code)
         self._log, their_log = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             joins = self.cgroup.join_fds()
@@ -74,7 +72,7 @@ class NsjailSandbox(Sandbox):
                 restore_signals()
                 nsjail_start.run(start)
         finally:
-            for fd in (view, their_log, *joins):
+            for fd in (their_log, *joins):
                 os.close(fd)
         self._pidfd = os.pidfd_open(self._pid)
         self._loop.watch_child(self._pid, self._nsjail_ended)

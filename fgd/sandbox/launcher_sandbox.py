@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Any
 
 from fgd.linux.cgroup import Cgroup
-from fgd.linux.mounts import read_only_view
 from fgd.linux.namespaces import map_ids
 from fgd.linux.process import first_for_oom_killer
 from fgd.sandbox.guard import LimitValues, failure_text
@@ -62,11 +61,11 @@ class Sandbox:
         # So that /dev/stdout can be opened by the function, it must own the pipe.
         os.fchown(self._their_output, ids + _INSIDE_ID, ids + _INSIDE_ID)
 
-    def bind(self, code: int, limits: LimitValues) -> None:
-        """Gives it its code (descriptor of the folder, not closed here) and limits.
+    def bind(self, view: int, limits: LimitValues) -> None:
+        """Gives it its code (a detached mount, not closed here) and limits.
 
         Raises:
-            OSError: the kernel refused a limit or the mount.
+            OSError: the kernel refused a limit.
         """
         raise NotImplementedError
 
@@ -204,7 +203,7 @@ class ZygoteSandbox(Sandbox):
         self.state = "mapped"
         self._setup.send(b"mapped")
 
-    def bind(self, code: int, limits: LimitValues) -> None:
+    def bind(self, view: int, limits: LimitValues) -> None:
         blank = self._limits
         self._limit(limits)
         same_tmp = (limits.tmp_mib, limits.tmp_inodes) == (blank.tmp_mib, blank.tmp_inodes)
@@ -212,11 +211,7 @@ class ZygoteSandbox(Sandbox):
             "tmp": "" if same_tmp else f"size={limits.tmp_mib}m,nr_inodes={limits.tmp_inodes}",
             "open_files": limits.open_files,
         }
-        view = read_only_view(code)
-        try:
-            socket.send_fds(self._setup, [json.dumps(order).encode("ascii")], [view])
-        finally:
-            os.close(view)
+        socket.send_fds(self._setup, [json.dumps(order).encode("ascii")], [view])
         self.state = "bound"
 
     def _close_setup(self) -> None:

@@ -113,6 +113,16 @@ class Sandboxes:
         (folder / filename).chmod(0o666)  # only the mount shall stand in the way of a writer
         return digest
 
+    def package(self, files: dict[str, str]) -> str:
+        """Stores a package of several files; gives its digest."""
+        digest = hashlib.sha512(json.dumps(files).encode("utf-8")).hexdigest()
+        for name, text in files.items():
+            path = self.code_root / digest / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+            path.chmod(0o666)
+        return digest
+
     def run[T](
         self,
         main: Callable[[LauncherHost], Awaitable[T]],

@@ -22,6 +22,7 @@ from fgd.sandbox.guard import (
 from fgd.sandbox.launcher_sandbox import DEFAULT_LIMITS
 
 DIGEST = "ab" * 64
+OTHER = "cd" * 64
 LIMITS = [128, 300, 1024, 2048, 512, 65536]
 
 
@@ -32,7 +33,9 @@ def parse(message: Any) -> Open | Bind | Kill:
 def test_the_three_requests_are_understood() -> None:
     assert Open(7, "Python3.12") == parse(["open", 7, "Python3.12"])
     assert Open(8, "C#(.NET Core 3.1)") == parse(["open", 8, "C#(.NET Core 3.1)"])
-    assert Bind("i-1", DIGEST, LimitValues(*LIMITS)) == parse(["bind", "i-1", DIGEST, LIMITS])
+    assert Bind("i-1", DIGEST, LimitValues(*LIMITS)) == parse(["bind", "i-1", DIGEST, LIMITS, {}])
+    bound = Bind("i-1", DIGEST, LimitValues(*LIMITS), (OTHER,))
+    assert bound == parse(["bind", "i-1", DIGEST, LIMITS, {"dependencies": [OTHER]}])
     assert Kill("i-1") == parse(["kill", "i-1"])
 
 
@@ -43,15 +46,25 @@ def test_the_three_requests_are_understood() -> None:
         ["open", -1, "Python3.12"], ["open", True, "Python3.12"], ["open", 1.0, "Python3.12"], ["open", 1, 3.12],
         ["open", 1, "../etc"], ["open", 1, ""], ["open", 1, "x" * 65], ["open", 1, "a\nb"], ["open", 1, "a\0"],
         ["kill"], ["kill", None], ["kill", "i-1/.."], ["kill", "i-1\n"], ["spawn", "/bin/sh"],
-        ["bind", "i-1", DIGEST], ["bind", "i-1", "../" + "a" * 64, LIMITS], ["bind", "i-1", "a/b", LIMITS],
-        ["bind", "i-1", DIGEST + "\n", LIMITS], ["bind", "i-1", DIGEST, LIMITS[:5]], ["bind", "i-1", DIGEST, "123456"],
-        ["bind", "i-1", DIGEST, [0, *LIMITS[1:]]], ["bind", "i-1", DIGEST, [*LIMITS[:5], 1 << 40]],
-        ["bind", "i-1", DIGEST, [None, *LIMITS[1:]]], ["bind", "i-1", DIGEST, [[128], *LIMITS[1:]]],
+        ["bind", "i-1", DIGEST], ["bind", "i-1", DIGEST, LIMITS], ["bind", "i-1", "../" + "a" * 64, LIMITS, {}],
+        ["bind", "i-1", "a/b", LIMITS, {}], ["bind", "i-1", DIGEST + "\n", LIMITS, {}],
+        ["bind", "i-1", DIGEST, LIMITS[:5], {}], ["bind", "i-1", DIGEST, "123456", {}],
+        ["bind", "i-1", DIGEST, [0, *LIMITS[1:]], {}], ["bind", "i-1", DIGEST, [*LIMITS[:5], 1 << 40], {}],
+        ["bind", "i-1", DIGEST, [None, *LIMITS[1:]], {}], ["bind", "i-1", DIGEST, [[128], *LIMITS[1:]], {}],
+        ["bind", "i-1", DIGEST, LIMITS, []], ["bind", "i-1", DIGEST, LIMITS, {"path": "/etc"}],
+        ["bind", "i-1", DIGEST, LIMITS, {"dependencies": DIGEST}],
+        ["bind", "i-1", DIGEST, LIMITS, {"dependencies": ["../" + "a" * 64]}],
+        ["bind", "i-1", DIGEST, LIMITS, {"dependencies": [7]}],
+        ["bind", "i-1", DIGEST, LIMITS, {"dependencies": [OTHER] * 21}],
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(message: Any) -> None:
     with pytest.raises(Refused):
         parse(message)
+
+
+def test_a_request_with_the_most_dependencies_is_not_too_long() -> None:
+    assert 20 == len(parse(["bind", "i-1", DIGEST, LIMITS, {"dependencies": [OTHER] * 20}]).dependencies)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[" * 4000, b"NaN", b"[1" + b" " * REQUEST_BYTES + b"]"])
