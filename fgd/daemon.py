@@ -32,8 +32,12 @@ from fgd.config import Config, ConfigError, load_config
 from fgd.control.aliases import Aliases, left_alone
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
+from fgd.control.events import SavedEvents
+from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
+from fgd.control.tags import Tags
+from fgd.control.trials import Trials
 from fgd.control.versions import Versions
 from fgd.doctor import run_checks
 from fgd.errors import FgdError, StateError
@@ -58,7 +62,9 @@ from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.status import Status
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.events import SavedEventStore
 from fgd.store.logs import SqliteLogBook
+from fgd.store.tags import TagStore
 from fgd.units import MIB
 
 log = logging.getLogger(__name__)
@@ -209,7 +215,12 @@ class _Node:
             keyring = Keyring(clock.time_s)
             keyring.load(await catalog.access_keys(), await catalog.tokens())
             directory = Directory(await catalog.functions(), await catalog.aliases())
-            functions = Functions(config, directory, catalog, code, catalog.secrets, clock.time_s)
+            functions = Functions(
+                config, directory, catalog, code, catalog.secrets, clock.time_s, facets=(TagsFacet(),)
+            )
+            tag_store = TagStore(catalog.database)
+            tags = Tags(functions, tag_store, await tag_store.load())
+            directory.subscribe(tags.forget)
             async_configs = AsyncConfigs(catalog, clock.time_s, await catalog.async_configs())
             directory.subscribe(async_configs.forget)
 
@@ -261,6 +272,7 @@ class _Node:
                 functions=lambda: len(directory),
                 async_waiting=lambda: queue.waiting,
             )
+            test_events = SavedEvents(functions, SavedEventStore(catalog.database), clock.time_s)
             services = Services(
                 config=config,
                 project_id=project_id,
@@ -268,12 +280,16 @@ class _Node:
                 versions=Versions(functions, directory, catalog, clock.time_s),
                 aliases=Aliases(functions, directory, catalog, clock.time_s),
                 async_configs=async_configs,
+                tags=tags,
+                test_events=test_events,
+                trials=Trials(directory, test_events, invoker, config.sync_timeout_s),
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
                 keyring=keyring,
                 logs=book,
                 runtimes=lambda: {install.id: _shown(install) for install in prepared.runtimes},
                 status=status.document,
+                instances=status.instances,
                 metrics=status.metrics,
                 doctor=self._doctor,
                 now_s=clock.time_s,

@@ -204,10 +204,46 @@ class DescriptionTooLong(RequestError):
     code = "FSS.1019"
 
 
+class ManyConfigurations(RequestError):
+    """400 FSS.1022: an archive to import holds more than one YAML file."""
+
+    code = "FSS.1022"
+
+
+class ImportTooLarge(RequestError):
+    """400 FSS.1023: an archive to import, or its YAML file, is too large."""
+
+    code = "FSS.1023"
+
+
+class BadDependencyHere(RequestError):
+    """400 FSS.1024: a dependency that an imported function needs is not on this node, or is named wrongly."""
+
+    code = "FSS.1024"
+
+
+class BadConfiguration(RequestError):
+    """400 FSS.1025: the YAML file of an archive to import is invalid or missing."""
+
+    code = "FSS.1025"
+
+
 class BadConcurrency(RequestError):
     """400 FSS.1026."""
 
     code = "FSS.1026"
+
+
+class BadImportedPackage(RequestError):
+    """400 FSS.1027: the app (group) name of an imported function is invalid."""
+
+    code = "FSS.1027"
+
+
+class RepeatedFunction(RequestError):
+    """400 FSS.1058: the YAML file of an archive to import holds the same function twice."""
+
+    code = "FSS.1058"
 
 
 class TooManyFunctions(RequestError):
@@ -324,10 +360,52 @@ class TemplateNotFound(RequestError):
     code, status_hint = "FSS.1059", 404
 
 
+class NameNotInConfiguration(RequestError):
+    """404 FSS.1057: the YAML file of an archive to import does not hold a function of that name."""
+
+    code, status_hint = "FSS.1057", 404
+
+
+class EventTemplateNotFound(RequestError):
+    """404 FSS.1060."""
+
+    code, status_hint = "FSS.1060", 404
+
+
+class TooManyTags(RequestError):
+    """403 FSS.0403: the function would have more tags than it may; the cloud has no code of its own for it."""
+
+    code, status_hint = "FSS.0403", 403
+
+
+class TooManyTestEvents(RequestError):
+    """403 FSS.1068: the function has ten test events."""
+
+    code, status_hint = "FSS.1068", 403
+
+
+class TestEventTooLarge(RequestError):
+    """403 FSS.1069: a test event is over 4 KB."""
+
+    code, status_hint = "FSS.1069", 403
+
+
 class TestEventNotFound(RequestError):
     """404 FSS.1070."""
 
     code, status_hint = "FSS.1070", 404
+
+
+class TestEventExists(RequestError):
+    """403 FSS.1073: the function has a test event of that name."""
+
+    code, status_hint = "FSS.1073", 403
+
+
+class BadTestEvent(RequestError):
+    """400 FSS.1074: a field of a test event is invalid."""
+
+    code = "FSS.1074"
 
 
 class TriggerNotFound(RequestError):

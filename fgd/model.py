@@ -108,6 +108,18 @@ class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):
     last_modified_s: float = 0.0
 
 
+class SavedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event kept with a function to try it with."""
+
+    func_id: str
+    event_id: str
+    name: str
+    #: Base64 of JSON, as the client sent it.
+    content: str
+    #: Epoch seconds.
+    last_modified_s: float
+
+
 AsyncState = Literal["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"]
 
 

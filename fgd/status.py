@@ -43,6 +43,13 @@ class Status:
             "memory_used_mib": self._memory_used_bytes() // MIB,
         }
 
+    def instances(self) -> dict[str, int]:
+        """How many instances there are of each function that has any, by its id."""
+        found: dict[str, int] = {}
+        for (func_id, _), pool in self._scheduler.pools.items():
+            found[func_id] = found.get(func_id, 0) + len(pool.instances)
+        return found
+
     def metrics(self, project_id: str = "") -> bytes:
         """Prometheus text, with the gauges of this moment; only one project's functions if it is given."""
         scheduler = self._scheduler

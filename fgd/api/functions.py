@@ -5,6 +5,7 @@ from fgd.api.services import Services
 from fgd.api.shape import function_object
 from fgd.control.asyncs import number
 from fgd.control.fields import parse_change, parse_max_instances, parse_new
+from fgd.control.tag_rules import parse_created_tags
 from fgd.errors import BadParameter
 from fgd.urn import LATEST
 
@@ -12,8 +13,10 @@ PAGE_MAX = 400
 
 
 async def create_function(services: Services, ask: Ask) -> Answer:
-    new = parse_new(ask.json(), services.runtimes().keys(), services.functions.facets, ask.project_id)
-    return Answer(function_object(services, await services.functions.create(ask.project_id, new)))
+    body = ask.json()
+    new = parse_new(body, services.runtimes().keys(), services.functions.facets, ask.project_id)
+    companion = services.tags.companion(parse_created_tags(body.get("tags")))
+    return Answer(function_object(services, await services.functions.create(ask.project_id, new, companion)))
 
 
 async def list_functions(services: Services, ask: Ask) -> Answer:
@@ -73,9 +76,11 @@ def page(ask: Ask, most: int, size_name: str = "maxitems") -> tuple[int, int]:
 _CREATE_FIELDS = (
     "func_name", "package", "runtime", "timeout", "handler", "memory_size", "code_type", "code_filename", "func_code",
     "user_data", "encrypted_user_data", "description", "initializer_handler", "initializer_timeout", "strategy_config",
-    "xrole", "app_xrole", "enterprise_project_id", "type",
+    "xrole", "app_xrole", "enterprise_project_id", "type", "tags",
 )  # fmt: skip
-_CHANGE_FIELDS = tuple(name for name in _CREATE_FIELDS if name not in ("code_type", "code_filename", "func_code"))
+_CHANGE_FIELDS = tuple(
+    name for name in _CREATE_FIELDS if name not in ("code_type", "code_filename", "func_code", "tags")
+)
 
 OPERATIONS = (
     Operation(

@@ -8,7 +8,10 @@ from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
+from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
+from fgd.control.tags import Tags
+from fgd.control.trials import Trials
 from fgd.control.versions import Versions
 from fgd.model import Principal
 from fgd.store.api import LogBook
@@ -37,6 +40,9 @@ class Services:
     versions: Versions
     aliases: Aliases
     async_configs: AsyncConfigs
+    tags: Tags
+    test_events: SavedEvents
+    trials: Trials
     #: The asynchronous queue.
     records: Records
     credentials: Credentials
@@ -46,6 +52,8 @@ class Services:
     runtimes: Callable[[], Mapping[str, Mapping[str, object]]]
     #: JSON value for `fgd status`: version, uptime, instances, memory, queue.
     status: Callable[[], Mapping[str, object]]
+    #: How many instances there are of each function that has any, by its id.
+    instances: Callable[[], Mapping[str, int]]
     #: Prometheus text: of one project's functions and of the node, or of everything for "".
     metrics: Callable[[str], bytes]
     #: JSON value for `fgd doctor`.

@@ -2,24 +2,16 @@
 
 from fgd.api.operation import V2, Answer, Ask, Operation, not_built
 from fgd.api.services import Services
-from fgd.units import MIB
+from fgd.control.quotas import quotas
 
 _OF = V2 + "/functions/{func_urn}"
 
 
 async def list_quotas(services: Services, ask: Ask) -> Answer:
-    usage = services.functions.usage(ask.project_id)
-    config = services.config
     resources = [
-        {"type": "fgs_func_num", "quota": config.functions_max, "used": usage.functions, "unit": ""},
-        {
-            "type": "fgs_func_code_size",
-            "quota": config.code_quota_mib,
-            "used": -(-usage.code_bytes // MIB),
-            "unit": "MB",
-        },
-        {"type": "fgs_func_scale_down_timeout", "quota": int(config.keep_alive_s), "used": 0, "unit": "s"},
-        {"type": "fgs_workflow_num", "quota": 0, "used": 0, "unit": ""},
+        # `setting` is fgd's own: what moves the limit
+        {"type": one.type, "quota": one.total, "used": one.used, "unit": one.unit, "setting": one.setting}
+        for one in quotas(services.config, services.functions, ask.project_id, services.instances())
     ]
     return Answer({"quotas": {"resources": resources}})
 

@@ -31,7 +31,6 @@ UNBUILT: Final = {
     "is_stateful_function": "sticky sessions",
     "is_return_stream": "streamed answers",
     "log_config": "log groups and streams",
-    "tags": "tags",
     "reserved_instance_count": "reserved instances",
 }
 

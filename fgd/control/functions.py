@@ -6,7 +6,7 @@ nothing names, which `sweep_code` removes. Changes of one function are serialise
 finds, so the last writer wins.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -32,6 +32,10 @@ _SEEN_BY_INSTANCES: Final = (
     "handler", "timeout_s", "memory_mib", "code_digest", "user_data", "encrypted_user_data", "initializer_handler",
     "initializer_timeout_s", "concurrent_num",
 )  # fmt: skip
+
+
+#: Stores what belongs to a new function before the function itself; what it gives is called when both are stored.
+type Companion = Callable[[Function], Awaitable[Callable[[], None]]]
 
 
 class Secrets(Protocol):
@@ -106,8 +110,10 @@ class Functions:
         }
         return Usage(len(mine), sum(packages.values()))
 
-    async def create(self, project_id: str, new: NewFunction) -> Function:
-        """Stores a new function.
+    async def create(self, project_id: str, new: NewFunction, companion: Companion | None = None) -> Function:
+        """Stores a new function, and what comes with it.
+
+        A crash between the two leaves rows of a function that does not exist, which their store removes at the start.
 
         Raises:
             FunctionExists: the name is taken in its package.
@@ -150,7 +156,7 @@ class Functions:
                 )
                 function = msgspec.structs.replace(function, **new.facets)
                 self._check_facets(function)
-                await self._commit(function)
+                await self._commit(function, companion=companion)
         return function
 
     async def configure(self, urn: FunctionUrn, parse: Callable[[Function], Change]) -> Function:
@@ -308,12 +314,15 @@ class Functions:
         except BadCode as error:
             raise BadCode(f"func_code.file: {error}") from error
 
-    async def _commit(self, *versions: Function) -> None:
+    async def _commit(self, *versions: Function, companion: Companion | None = None) -> None:
         """Catalog, then memory. Not cancelled between: a client that goes away must not split them."""
         with trio.CancelScope(shield=True):
+            stored = None if companion is None else await companion(versions[0])
             await self._catalog.put_functions(versions)
             for version in versions:
                 self._directory.put(version)
+            if stored is not None:
+                stored()
 
     def _latest(self, urn: FunctionUrn) -> Function:
         function = self._directory.resolve(urn)

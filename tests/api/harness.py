@@ -16,16 +16,23 @@ from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
+from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
+from fgd.control.events import SavedEvents
+from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
+from fgd.control.tags import Tags
+from fgd.control.trials import Trials
 from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.events import SavedEventStore
+from fgd.store.tags import TagStore
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 PEER = {"X-Fgd-Peer": "uid:0"}
@@ -111,6 +118,23 @@ class ListedLogs:
         return []
 
 
+class EchoInvoker:
+    """Runs no function: what a test put into `outcomes` comes of the next calls, then their own event."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.outcomes: list[Outcome] = []
+        self.recorded: list[str] = []
+
+    def submit(self, call: Call) -> None:
+        self.calls.append(call)
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome(0, call.event)
+        trio.lowlevel.current_trio_token().run_sync_soon(call.done, call, outcome)
+
+    def record(self, call: Call, outcome: Outcome, write_us: int) -> None:
+        self.recorded.append(call.request_id)
+
+
 class Api:
     """A running control plane, and a client that says who it is with whatever headers it likes."""
 
@@ -118,6 +142,9 @@ class Api:
         self.port = 0
         self.records = ListedRecords()
         self.logs = ListedLogs()
+        self.invoker = EchoInvoker()
+        #: Number of instances by function id.
+        self.instances: dict[str, int] = {}
         self.services: Services
         self.directory: Directory
         self.keys: dict[str, str] = {}
@@ -220,7 +247,11 @@ async def _main(
     async def doctor() -> object:
         return {"checks": []}
 
-    functions = Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s)
+    functions = Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s, facets=(TagsFacet(),))
+    tag_store = TagStore(catalog.database)
+    tags = Tags(functions, tag_store, await tag_store.load())
+    api.directory.subscribe(tags.forget)
+    test_events = SavedEvents(functions, SavedEventStore(catalog.database), api.now_s)
     api.services = Services(
         config=config,
         project_id=PROJECT,
@@ -228,12 +259,16 @@ async def _main(
         versions=Versions(functions, api.directory, catalog, api.now_s),
         aliases=Aliases(functions, api.directory, catalog, api.now_s),
         async_configs=configs,
+        tags=tags,
+        test_events=test_events,
+        trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
         keyring=keyring,
         logs=api.logs,
         runtimes=lambda: INSTALLED,
         status=lambda: {"version": "0", "instances": 0},
+        instances=lambda: api.instances,
         metrics=lambda project_id: b"fgd_up 1\n",
         doctor=doctor,
         now_s=api.now_s,
