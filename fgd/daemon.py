@@ -38,6 +38,7 @@ from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
+from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.doctor import run_checks
 from fgd.errors import FgdError, StateError
@@ -56,6 +57,7 @@ from fgd.linux.reactor import Reactor
 from fgd.log import set_up_logging
 from fgd.metrics import Metrics
 from fgd.model import Alias
+from fgd.plugin_manager import PluginManager
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
@@ -65,6 +67,9 @@ from fgd.store.code import FolderCodeStore
 from fgd.store.events import SavedEventStore
 from fgd.store.logs import SqliteLogBook
 from fgd.store.tags import TagStore
+from fgd.store.triggers import TriggerStore
+from fgd.trigger_door import TriggerDoors
+from fgd.trigger_host import TriggerHost
 from fgd.units import MIB
 
 log = logging.getLogger(__name__)
@@ -273,12 +278,31 @@ class _Node:
                 async_waiting=lambda: queue.waiting,
             )
             test_events = SavedEvents(functions, SavedEventStore(catalog.database), clock.time_s)
+            plugins = PluginManager()
+            trigger_store = TriggerStore(catalog.database)
+            trigger_host = TriggerHost(clock.time_s, plugins.report)
+            doors = TriggerDoors(
+                directory, queue, invoker, trigger_store, trigger_host, clock.time_s, await trigger_store.notes()
+            )
+            triggers = Triggers(
+                functions,
+                directory,
+                trigger_store,
+                catalog.secrets,
+                plugins.classes("fgd_trigger_types"),
+                trigger_host,
+                doors,
+                config.region,
+                clock.time_s,
+            )
             services = Services(
                 config=config,
                 project_id=project_id,
                 functions=functions,
                 versions=Versions(functions, directory, catalog, clock.time_s),
                 aliases=Aliases(functions, directory, catalog, clock.time_s),
+                triggers=triggers,
+                trigger_states=trigger_host.state,
                 async_configs=async_configs,
                 tags=tags,
                 test_events=test_events,
@@ -314,6 +338,9 @@ class _Node:
             await nursery.start(self._listen_to_signals, scheduler)
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)
             await nursery.start(queue.run)
+            await triggers.load()
+            await nursery.start(trigger_host.run)
+            nursery.start_soon(triggers.sweep)
             await nursery.start(gateway.serve, listeners, _CONTROL_SOCKET)
             # What is there now stays; looking at it again and again cost 20 us per request.
             gc.collect()

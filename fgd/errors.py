@@ -408,6 +408,24 @@ class BadTestEvent(RequestError):
     code = "FSS.1074"
 
 
+class BadTriggerType(RequestError):
+    """400 FSS.1101."""
+
+    code = "FSS.1101"
+
+
+class TooManyTriggers(RequestError):
+    """403 FSS.1123: ten of those that count."""
+
+    code, status_hint = "FSS.1123", 403
+
+
+class AliasHasTriggers(RequestError):
+    """403 FSS.1154."""
+
+    code, status_hint = "FSS.1154", 403
+
+
 class TriggerNotFound(RequestError):
     """404 FSS.1131."""
 

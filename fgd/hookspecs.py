@@ -5,13 +5,20 @@ fgd asks of it. Source of the mechanism: https://pluggy.readthedocs.io
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import pluggy
+
+from fgd.trigger import TriggerType
 
 PROJECT: Final = "fgd"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def fgd_trigger_types() -> Sequence[type[TriggerType[Any]]]:  # type: ignore[empty-body]  # specification only
+    """Classes of event sources; see `fgd.trigger.TriggerType`."""
 
 
 @hookspec

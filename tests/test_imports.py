@@ -28,9 +28,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     # one event, one outcome
     frozenset({"invoke"}),
     # the seam for plugins: what they are asked, and the one module that they import
+    frozenset({"trigger"}),
     frozenset({"hookspecs"}),
     frozenset({"plugin"}),
-    frozenset({"plugin_manager"}),
+    frozenset({"plugin_manager", "trigger_host"}),
+    frozenset({"trigger_door"}),
     # the catalog's operations
     frozenset({"control"}),
     # HTTP

@@ -10,7 +10,6 @@ async def list_runtime_types(services: Services, ask: Ask) -> Answer:
 
 OPERATIONS = (
     Operation("list_runtime_types", "GET", V2 + "/runtimetypes", "Runtimes that this node runs", list_runtime_types),
-    nothing_there("list_trigger_types", V2 + "/triggertypes", "Types of triggers", []),
     nothing_there("show_features", V2 + "/feature", "Switches of features", {}),
     nothing_there("list_trusted_agencies", V2 + "/service-trusted-agencies", "Agencies", []),
 )

@@ -12,9 +12,11 @@ from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
+from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.model import Principal
 from fgd.store.api import LogBook
+from fgd.trigger_host import Running
 
 type Headers = Sequence[tuple[bytes, bytes]]
 
@@ -39,6 +41,9 @@ class Services:
     functions: Functions
     versions: Versions
     aliases: Aliases
+    triggers: Triggers
+    #: How a trigger that is switched on is.
+    trigger_states: Callable[[str], Running | None]
     async_configs: AsyncConfigs
     tags: Tags
     test_events: SavedEvents

@@ -40,7 +40,9 @@ async def update_version_alias(services: Services, ask: Ask) -> Answer:
 
 
 async def delete_version_alias(services: Services, ask: Ask) -> Answer:
-    await services.aliases.delete(ask.urn(), ask.path["alias_name"])
+    urn, name = ask.urn(), ask.path["alias_name"]
+    services.triggers.check_alias_free(services.aliases.show(urn, name))
+    await services.aliases.delete(urn, name)
     return NOTHING
 
 

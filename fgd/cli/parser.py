@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _functions(commands)
     _versions(commands)
     _aliases(commands)
+    _triggers(commands)
     _async(commands)
     _logs(commands)
     _node(commands)
@@ -193,6 +194,36 @@ def _aliases(commands: _Group) -> None:
         parser.add_argument("--any", action="store_true", help="one met rule is enough")
         parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
     one("delete", "delete", "delete an alias; its versions stay").add_argument("alias", metavar="ALIAS")
+
+
+def _triggers(commands: _Group) -> None:
+    triggers = commands.group("triggers", "what invokes functions: timers, gateways, queues, topics, ...")
+
+    def data(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                            help="a setting; VALUE is JSON, or text as it is; may be repeated")  # fmt: skip
+        parser.add_argument("--data", metavar="JSON|@FILE", help="all settings as one JSON object")
+
+    listing = triggers.add("list", "triggers:list_triggers", "show all triggers, or those of a function")
+    listing.add_argument("function", metavar="NAME", nargs="?", default="", help="name, package:name or URN")
+    create = triggers.add("create", "triggers:create", "make a trigger of a function, version or alias")
+    create.add_argument("function", metavar="NAME", help="name, package:name or URN; also name@VERSION and name@!ALIAS")
+    create.add_argument("type", metavar="TYPE", help="see fgd triggers types")
+    data(create)
+    create.add_argument("--disabled", action="store_true", help="do not switch it on yet")
+    for name, text in (
+        ("show", "show settings and state of one trigger"),
+        ("update", "change settings of a trigger; what is not given stays"),
+        ("enable", "switch a trigger on"),
+        ("disable", "switch a trigger off; its settings stay"),
+        ("delete", "delete a trigger"),
+    ):
+        parser = triggers.add(name, f"triggers:{name}", text)
+        parser.add_argument("trigger", metavar="TRIGGER", help="its id, the beginning of it, or its name")
+        if name == "update":
+            data(parser)
+    types = triggers.add("types", "triggers:types", "show the types of triggers, or the settings of one")
+    types.add_argument("type", metavar="TYPE", nargs="?", default="")
 
 
 def _async(commands: _Group) -> None:

@@ -56,10 +56,15 @@ MIGRATIONS: Migrations = (
         """CREATE TABLE agency (
             project_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (project_id, name)
         ) WITHOUT ROWID""",
+        """CREATE TABLE trigger_ (
+            trigger_id TEXT PRIMARY KEY, func_id TEXT NOT NULL, qualifier TEXT NOT NULL, body TEXT NOT NULL
+        ) WITHOUT ROWID""",
+        "CREATE TABLE trigger_note (trigger_id TEXT PRIMARY KEY, note BLOB NOT NULL) WITHOUT ROWID",
     ),
 )
 #: What goes with a function, and what goes with one of its versions.
-_OF_FUNCTION = ("function", "async_config", "alias", "reservation", "tag", "test_event")
+_OF_FUNCTION = ("function", "async_config", "alias", "reservation", "tag", "test_event", "trigger_")
+_FORGET_NOTES = "DELETE FROM trigger_note WHERE trigger_id IN (SELECT trigger_id FROM trigger_"
 _OF_VERSION = ("function", "async_config")
 
 _encode = msgspec.json.encode
@@ -144,6 +149,7 @@ class SqliteCatalog:
         """Deletes a function with all its versions and everything that belongs to it."""
 
         def work(connection: sqlite3.Connection) -> None:
+            connection.execute(_FORGET_NOTES + " WHERE func_id=?)", (function.func_id,))
             for table in _OF_FUNCTION:
                 connection.execute(f"DELETE FROM {table} WHERE func_id=?", (function.func_id,))
 
@@ -161,6 +167,8 @@ class SqliteCatalog:
                 )
             connection.executemany("DELETE FROM alias WHERE func_id=? AND name=?", names)
             connection.executemany("DELETE FROM reservation WHERE func_id=? AND qualifier=?", qualifiers)
+            connection.executemany(_FORGET_NOTES + " WHERE func_id=? AND qualifier=?)", qualifiers)
+            connection.executemany("DELETE FROM trigger_ WHERE func_id=? AND qualifier=?", qualifiers)
 
         await self._database.run(work)
 

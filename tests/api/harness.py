@@ -26,6 +26,7 @@ from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
+from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
@@ -33,6 +34,11 @@ from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.events import SavedEventStore
 from fgd.store.tags import TagStore
+from fgd.store.triggers import Trigger, TriggerStore
+from fgd.testing.trigger import RecordingDoor
+from fgd.trigger import Place
+from fgd.trigger_host import TriggerHost
+from tests.pulse import fgd_trigger_types
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 PEER = {"X-Fgd-Peer": "uid:0"}
@@ -149,6 +155,16 @@ class Api:
         self.directory: Directory
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
+        self.triggers: TriggerHost
+        #: What triggers handed over, by trigger id.
+        self.doors: dict[str, RecordingDoor] = {}
+
+    def open(self, trigger: Trigger, place: Place) -> RecordingDoor:
+        """The door of a trigger, which records."""
+        return self.doors.setdefault(trigger.trigger_id, RecordingDoor(place))
+
+    def forget(self, trigger_id: str) -> None:
+        """The trigger was deleted; what it handed over stays for the test to look at."""
 
     def now_s(self) -> float:
         """Wall time, which a test can move by `lost_s`."""
@@ -252,12 +268,20 @@ async def _main(
     tags = Tags(functions, tag_store, await tag_store.load())
     api.directory.subscribe(tags.forget)
     test_events = SavedEvents(functions, SavedEventStore(catalog.database), api.now_s)
+    store = TriggerStore(catalog.database)
+    api.triggers = TriggerHost(api.now_s, lambda plugin, text: None)
+    kinds = [("pulse", kind) for kind in fgd_trigger_types()]
+    triggers = Triggers(
+        functions, api.directory, store, catalog.secrets, kinds, api.triggers, api, config.region, api.now_s
+    )
     api.services = Services(
         config=config,
         project_id=PROJECT,
         functions=functions,
         versions=Versions(functions, api.directory, catalog, api.now_s),
         aliases=Aliases(functions, api.directory, catalog, api.now_s),
+        triggers=triggers,
+        trigger_states=api.triggers.state,
         async_configs=configs,
         tags=tags,
         test_events=test_events,
@@ -273,7 +297,10 @@ async def _main(
         doctor=doctor,
         now_s=api.now_s,
     )
+    await triggers.load()
     async with trio.open_nursery() as nursery:
+        await nursery.start(api.triggers.run)
+        nursery.start_soon(triggers.sweep)
         binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
         api.port = int(binds[0].rsplit(":", 1)[1])
         token = trio.lowlevel.current_trio_token()

@@ -1,0 +1,172 @@
+"""The seam between event sources and functions: what a trigger type is, and what it is handed.
+
+A trigger type is a class that a plugin gives by the hook `fgd_trigger_types`. fgd makes one object of it for each
+trigger that is switched on and runs its `serve` as a task; what the object may do is what its `Door` offers.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
+import trio
+
+from fgd.call import Outcome
+from fgd.errors import RequestError
+
+Status = Literal["ACTIVE", "DISABLED"]
+
+
+class BadTriggerConfig(RequestError):
+    """A setting of a trigger that cannot be; the message begins with `event_data.<field>`."""
+
+    def __init__(self, field: str, rule: str, code: str = "FSS.0400") -> None:
+        """
+        Args:
+            field: path of the setting inside `event_data`, such as `schedule`.
+            rule: what it must be, and what it is.
+            code: filled in by fgd, from the trigger's type.
+        """
+        super().__init__(f"event_data.{field}: {rule}")
+        self.field = field
+        self.rule = rule
+        self.code = code  # type: ignore[misc]  # each trigger type has its own
+
+
+class FunctionOff(Exception):
+    """The function of a trigger takes no events now: it is disabled, or gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a trigger is: what its settings are checked against and its events may name."""
+
+    trigger_id: str
+    project_id: str
+    region: str
+    function_name: str
+    package: str
+    #: `latest`, a version, or an alias with its leading "!".
+    qualifier: str
+    #: The URN of 8 fields.
+    function_urn: str
+
+
+class Door(Protocol):
+    """What a running trigger may do."""
+
+    place: Place
+
+    async def enqueue(self, event: Any) -> str:
+        """Hands an event over; it is on disk when this returns. Gives the request id.
+
+        Waits as long as the queue is full, so that a slow function slows its source.
+
+        Args:
+            event: what becomes the event's JSON: any value that JSON knows, or bytes that are JSON already.
+
+        Raises:
+            FunctionOff: the function is disabled or gone; the event was not taken.
+            BadEvent: it is over 256 KB or no JSON.
+        """
+
+    async def invoke(self, event: Any) -> Outcome:
+        """Runs an event now and waits for what it comes to; waits as long as there is no room.
+
+        Raises:
+            FunctionOff, BadEvent: as `enqueue`, the limit being 6 MB.
+        """
+
+    def now_s(self) -> float:
+        """Epoch seconds. Sleep with `trio.sleep`; both follow a test's clock."""
+
+    def recall(self) -> bytes:
+        """What was remembered last, b"" for nothing: a cursor, a moment, an offset."""
+
+    async def remember(self, note: bytes) -> None:
+        """Keeps up to 64 KiB for this trigger across restarts; on disk when this returns."""
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Adds to one of the trigger's own counters, which users see beside its state."""
+
+    def gauge(self, name: str, value: float) -> None:
+        """Sets one of the trigger's own figures."""
+
+    def note(self, text: str) -> None:
+        """Says how the source is ("connected to ..."); users see the last one. "" takes it away."""
+
+
+class BadEvent(Exception):
+    """An event that no function can get: too large, or not JSON."""
+
+
+class TriggerType[S: msgspec.Struct](ABC):
+    """One kind of event source. Subclasses set the class variables and write `serve`, and `check` where the settings
+    have rules that their types cannot express."""
+
+    #: `trigger_type_code` on the wire, upper case.
+    code: ClassVar[str]
+    #: What `event_data` holds: a msgspec Struct, whose annotations are the rules and whose texts are the docs.
+    settings: ClassVar[type[msgspec.Struct]]
+    #: Settings that are stored encrypted and never shown.
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    #: State of a new trigger, unless its creator says another.
+    starts: ClassVar[Status] = "ACTIVE"
+    may_be_disabled: ClassVar[bool] = True
+    #: Whether it is one of those of which a function version may have ten.
+    pulls: ClassVar[bool] = True
+    #: Codes of errors about its settings, and about a second trigger with the same `identity`.
+    bad_code: ClassVar[str] = "FSS.0400"
+    exists_code: ClassVar[str] = "FSS.0409"
+
+    def __init__(self, settings: S, door: Door) -> None:
+        self.config = settings
+        self.door = door
+
+    @classmethod
+    def parse(cls, event_data: Mapping[str, object], place: Place) -> S:
+        """Settings from `event_data`; null counts as absent, and what the type does not know is left alone.
+
+        Raises:
+            BadTriggerConfig: names the setting and the rule; with the type's own code.
+        """
+        known = {name: value for name, value in event_data.items() if value is not None}
+        try:
+            settings: S = msgspec.convert(known, cls.settings)  # type: ignore[assignment]  # S is the Struct named there
+            cls.check(settings, place)
+        except msgspec.ValidationError as error:
+            text, _, path = str(error).partition(" - at `$")
+            field = path.removesuffix("`").lstrip(".")
+            if not field and "missing required field" in text:
+                field, text = text.split("`")[1], "is needed"
+            raise BadTriggerConfig(field or "?", text, cls.bad_code) from error
+        except BadTriggerConfig as error:
+            raise BadTriggerConfig(error.field, error.rule, cls.bad_code) from None
+        return settings
+
+    @classmethod  # noqa: B027 - most types have no such rules
+    def check(cls, settings: S, place: Place) -> None:
+        """Rules beyond types and ranges. Pure: no waiting, no network, no clock.
+
+        Raises:
+            BadTriggerConfig: names the setting and the rule.
+        """
+
+    @classmethod
+    def identity(cls, settings: S) -> str:
+        """What two triggers of one function may not share, "" where nothing."""
+        return ""
+
+    @classmethod
+    def shown(cls, settings: S, place: Place) -> Mapping[str, object]:
+        """Fields that answers add to the settings as they were sent."""
+        return {}
+
+    @abstractmethod
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Takes events from the source and hands them over, until cancelled.
+
+        Call `task_status.started()` once the source is connected. Raising means: start again after a while; what was
+        raised is shown as the trigger's error.
+        """

@@ -1,0 +1,252 @@
+"""Runs triggers: one task each, watched, restarted with back-off, and never able to harm the daemon.
+
+Theory of operation: every task of a trigger carries the trigger's id in a context variable, which tasks that it
+starts inherit. An instrument of trio measures each step of such tasks, so that one that blocks the loop is known by
+name, and notes what tasks they start, wherever they belong; those that are there after the trigger has ended leaked.
+A trigger's exception, of whatever kind, ends that trigger's task alone.
+"""
+
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import trio
+
+from fgd.clock import iso_utc
+from fgd.trigger import TriggerType
+
+log = logging.getLogger(__name__)
+
+#: Whoever keeps the loop to himself for longer is reported: requests wait meanwhile.
+BLOCKED_S: Final = 0.1
+_BACKOFF_FIRST_S: Final = 1.0
+_BACKOFF_MAX_S: Final = 300.0
+#: A trigger that ran for so long begins with the shortest wait again.
+_WELL_S: Final = 60.0
+#: How long a cancelled trigger may take to end before it is given up.
+_END_S: Final = 5.0
+_TEXT_MAX: Final = 500
+
+_CURRENT: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("fgd_trigger", default="")
+
+type State = Literal["starting", "running", "waiting", "stopping", "ended"]
+"""`waiting`: it failed and starts again after a while."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A trigger that is switched on, as users see it."""
+
+    trigger_id: str
+    plugin: str
+    state: State = "starting"
+    #: What it said last of its source.
+    note: str = ""
+    error: str = ""
+    #: Epoch seconds of that error, 0.0 without one.
+    error_s: float = 0.0
+    restarts: int = 0
+    events: int = 0
+    counters: dict[str, float] = field(default_factory=dict)
+    #: Longest step that it took of the loop's time, and how often such a step was over `BLOCKED_S`.
+    longest_step_s: float = 0.0
+    blocked: int = 0
+    leaked: int = 0
+    #: Tasks that its tasks have started and that have not ended.
+    tasks: set[trio.lowlevel.Task] = field(default_factory=set)
+
+    def shown(self) -> dict[str, object]:
+        """What users see of it."""
+        return {
+            "state": self.state,
+            "note": self.note,
+            "error": self.error,
+            "error_time": iso_utc(self.error_s) if self.error else None,
+            "restarts": self.restarts,
+            "events": self.events,
+            "figures": dict(self.counters),
+            "longest_step_ms": round(self.longest_step_s * 1000, 3),
+            "blocked": self.blocked,
+            "leaked_tasks": self.leaked,
+        }
+
+
+class _Watch(trio.abc.Instrument):
+    """Measures the steps of tasks that belong to a trigger."""
+
+    def __init__(self, running: dict[str, Running], told: Callable[[Running, float], None]) -> None:
+        self._running = running
+        self._told = told
+        self._owner: Running | None = None
+        self._owners: dict[trio.lowlevel.Task, Running] = {}
+        self._since_s = 0.0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        trigger_id = task.context.get(_CURRENT)
+        if trigger_id:
+            self._owner = self._running.get(trigger_id)
+            self._since_s = time.perf_counter()
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        if self._owner is not None:
+            self._owner.tasks.add(task)
+            self._owners[task] = self._owner
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        owner = self._owners.pop(task, None)
+        if owner is not None:
+            owner.tasks.discard(task)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        owner = self._owner
+        if owner is not None:
+            self._owner = None
+            step_s = time.perf_counter() - self._since_s
+            if step_s > owner.longest_step_s:
+                owner.longest_step_s = step_s
+            if step_s > BLOCKED_S:
+                owner.blocked += 1
+                self._told(owner, step_s)
+
+
+class TriggerHost:
+    """The running triggers of a daemon."""
+
+    def __init__(self, now_s: Callable[[], float], report: Callable[[str, str], None]) -> None:
+        """
+        Args:
+            now_s: epoch seconds.
+            report: told of what a plugin did wrong: its name and a text.
+        """
+        self._now_s = now_s
+        self._report = report
+        self._running: dict[str, Running] = {}
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._ended: dict[str, trio.Event] = {}
+        self._nursery: trio.Nursery | None = None
+        self._waiting: list[tuple[str, str, Callable[[], TriggerType[Any]]]] = []
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs what `start` was told, until cancelled."""
+        watch = _Watch(self._running, self._blocked)
+        trio.lowlevel.add_instrument(watch)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for waiting in self._waiting:
+                    self.start(*waiting)
+                self._waiting.clear()
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            trio.lowlevel.remove_instrument(watch)
+
+    def start(self, trigger_id: str, plugin: str, make: Callable[[], TriggerType[Any]]) -> None:
+        """Begins to run a trigger; `make` gives a new object for each try, and may raise."""
+        if self._nursery is None:
+            self._waiting.append((trigger_id, plugin, make))
+            return
+        running = self._running[trigger_id] = Running(trigger_id, plugin)
+        scope = self._scopes[trigger_id] = trio.CancelScope()
+        ended = self._ended[trigger_id] = trio.Event()
+        self._nursery.start_soon(self._keep, running, scope, ended, make)
+
+    async def stop(self, trigger_id: str) -> None:
+        """Ends a trigger and waits until it has; nothing happens when it does not run. One that does not end in time is
+        given up and reported."""
+        self._waiting = [one for one in self._waiting if one[0] != trigger_id]
+        scope = self._scopes.pop(trigger_id, None)
+        if scope is None:
+            return
+        running = self._running[trigger_id]
+        running.state = "stopping"
+        scope.cancel()
+        with trio.move_on_after(_END_S) as late:
+            await self._ended[trigger_id].wait()
+        if late.cancelled_caught:
+            self._report(running.plugin, f"trigger {trigger_id}: does not end when it is told to")
+        if self._running.get(trigger_id) is running:
+            del self._running[trigger_id]
+            del self._ended[trigger_id]
+
+    def state(self, trigger_id: str) -> Running | None:
+        """How a trigger is; None for one that is switched off."""
+        return self._running.get(trigger_id)
+
+    def states(self) -> list[Running]:
+        """All that are switched on."""
+        return list(self._running.values())
+
+    async def _keep(
+        self, running: Running, scope: trio.CancelScope, ended: trio.Event, make: Callable[[], TriggerType[Any]]
+    ) -> None:
+        """Runs it again and again. Whatever a stranger's code raises stays in here."""
+        _CURRENT.set(running.trigger_id)
+        wait_s = _BACKOFF_FIRST_S
+        try:
+            with scope:
+                while True:
+                    began_s = trio.current_time()
+                    running.state = "starting"
+                    error = await self._serve_once(running, make)
+                    self._find_leaks(running)
+                    if trio.current_time() - began_s > _WELL_S:
+                        wait_s = _BACKOFF_FIRST_S
+                    running.error, running.error_s = error[:_TEXT_MAX], self._now_s()
+                    running.state = "waiting"
+                    running.restarts += 1
+                    log.warning("trigger %s (%s): %s; again in %g s", running.trigger_id, running.plugin, error, wait_s)
+                    await trio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, _BACKOFF_MAX_S)
+        finally:
+            running.state = "ended"
+            self._find_leaks(running)
+            ended.set()
+
+    async def _serve_once(self, running: Running, make: Callable[[], TriggerType[Any]]) -> str:
+        """One life of a trigger; gives why it ended."""
+        try:
+            trigger = make()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(trigger.serve)
+                running.state = "running"
+            return "serve returned, where it should go on until it is cancelled"
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # a stranger's code: SystemExit and KeyboardInterrupt are its failures too
+            own, others = _split(error)
+            if own is not None and others is None:
+                raise own from None
+            if running.state == "stopping":
+                return "stopped"
+            log.debug("trigger %s failed", running.trigger_id, exc_info=error)
+            return "; ".join(dict.fromkeys(f"{type(one).__name__}: {one}" for one in _leaves(others or error)))
+
+    def _blocked(self, running: Running, step_s: float) -> None:
+        text = f"trigger {running.trigger_id}: kept the daemon from working for {step_s:.2f} s; it must wait in threads"
+        self._report(running.plugin, text)
+
+    def _find_leaks(self, running: Running) -> None:
+        """Tasks that the trigger started somewhere else than in its own nursery and left there."""
+        left, running.tasks = running.tasks, set()
+        if left:
+            running.leaked += len(left)
+            names = ", ".join(sorted(task.name for task in left)[:3])
+            self._report(running.plugin, f"trigger {running.trigger_id}: left {len(left)} tasks behind: {names}")
+
+
+def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """What of it is our own cancellation, and what is not."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)
+    return None, error
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
