@@ -65,6 +65,11 @@ class Config:
     unpacked_max_mib: int = _setting(1536, "Largest unpacked code package.", low=1)
     unpacked_max_files: int = _setting(30000, "Most files and folders in a code package.", low=1)
     code_quota_mib: int = _setting(10240, "All code packages of a project together.", low=1)
+    dependencies_max: int = _setting(1000, "Versions of dependencies per project.", low=1)
+    public_dependencies: str = _setting(
+        "",
+        "Folder of dependencies for every project, RUNTIME/NAME/VERSION.zip; read at the start and on SIGHUP.",
+    )
     functions_max: int = _setting(4000, "Functions per project (the cloud's own quota is 400).", low=1)
     token_ttl_s: int = _setting(86400, "Lifetime of a token from POST /v3/auth/tokens.", low=60)
     async_workers: int = _setting(64, "Asynchronous invocations running at once.", low=1, high=10000)

@@ -32,10 +32,13 @@ from fgd.config import Config, ConfigError, load_config
 from fgd.control.aliases import Aliases, left_alone
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
+from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
+from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
+from fgd.control.public import PublicFolder
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
@@ -64,8 +67,10 @@ from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.status import Status
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
 from fgd.store.logs import SqliteLogBook
+from fgd.store.names import PackageNames
 from fgd.store.tags import TagStore
 from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
@@ -168,6 +173,8 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
     paths = startup.needed_paths(state_dir, runtimes)
     if config_path is not None:
         paths = startup.outermost([*paths, config_path.resolve()])
+    if config.public_dependencies and Path(config.public_dependencies).is_dir():
+        paths = startup.outermost([*paths, Path(config.public_dependencies).resolve()])
     make_reachable(paths)
     drop_privileges(account.uid, account.gid)
     os.chdir(state_dir)
@@ -220,8 +227,23 @@ class _Node:
             keyring = Keyring(clock.time_s)
             keyring.load(await catalog.access_keys(), await catalog.tokens())
             directory = Directory(await catalog.functions(), await catalog.aliases())
+            dependency_store = DependencyStore(catalog.database)
+            names = PackageNames(prepared.state_dir)
+            dependencies = Dependencies(
+                config, directory, dependency_store, code, names, clock.time_s, await dependency_store.all()
+            )
+            public = PublicFolder(
+                config.public_dependencies, dependencies, code, {install.id for install in prepared.runtimes}
+            )
             functions = Functions(
-                config, directory, catalog, code, catalog.secrets, clock.time_s, facets=(TagsFacet(),)
+                config,
+                directory,
+                catalog,
+                code,
+                catalog.secrets,
+                clock.time_s,
+                facets=(TagsFacet(), DependencyFacet(config, dependencies)),
+                shared=dependencies,
             )
             tag_store = TagStore(catalog.database)
             tags = Tags(functions, tag_store, await tag_store.load())
@@ -303,6 +325,7 @@ class _Node:
                 aliases=Aliases(functions, directory, catalog, clock.time_s),
                 triggers=triggers,
                 trigger_states=trigger_host.state,
+                dependencies=dependencies,
                 async_configs=async_configs,
                 tags=tags,
                 test_events=test_events,
@@ -333,9 +356,9 @@ class _Node:
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
             listeners += [Listener(sock) for sock in tcp]
             nursery.start_soon(_sweep_code, functions, scheduler)
-            for task in (book.run, recorder.run, scheduler.run):
+            for task in (book.run, recorder.run, scheduler.run, public.run):
                 nursery.start_soon(task)
-            await nursery.start(self._listen_to_signals, scheduler)
+            await nursery.start(self._listen_to_signals, scheduler, public)
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)
             await nursery.start(queue.run)
             await triggers.load()
@@ -368,13 +391,17 @@ class _Node:
             await queue.wait_idle()
 
     async def _listen_to_signals(
-        self, scheduler: Scheduler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        scheduler: Scheduler,
+        public: PublicFolder,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             task_status.started()
             async for number in signals:
                 if number == signal.SIGHUP:
                     self._reload(scheduler)
+                    public.reload()
                 elif self._stop.is_set():
                     log.warning("told to stop again: ending at once")
                     os._exit(1)

@@ -390,6 +390,54 @@ class TestEventTooLarge(RequestError):
     code, status_hint = "FSS.1069", 403
 
 
+class BadDependency(RequestError):
+    """400 FSS.1024: a field or the package of a dependency."""
+
+    code = "FSS.1024"
+
+
+class DependencyNameTaken(RequestError):
+    """400 FSS.1031: a dependency cannot be renamed to the name of another one."""
+
+    code = "FSS.1031"
+
+
+class BadDependencyType(RequestError):
+    """400 FSS.1032."""
+
+    code = "FSS.1032"
+
+
+class DependencyInUse(RequestError):
+    """412 FSS.1033: a function version has it."""
+
+    code, status_hint = "FSS.1033", 412
+
+
+class TooManyDependencies(RequestError):
+    """403 FSS.1045: more than 20 of a function, or over the quota of the project."""
+
+    code, status_hint = "FSS.1045", 403
+
+
+class DependencyUnreadable(RequestError):
+    """403 FSS.1046: its package is missing from the state directory."""
+
+    code, status_hint = "FSS.1046", 403
+
+
+class DependencyExists(RequestError):
+    """409 FSS.1065."""
+
+    code, status_hint = "FSS.1065", 409
+
+
+class DependencyClash(RequestError):
+    """424 FSS.0424: the code and the dependencies of a function cannot lie beside each other."""
+
+    code, status_hint = "FSS.0424", 424
+
+
 class TestEventNotFound(RequestError):
     """404 FSS.1070."""
 

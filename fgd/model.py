@@ -12,6 +12,17 @@ UNLIMITED = -1
 DISABLED = 0
 
 
+#: Project of the dependencies that every project may use.
+PUBLIC = ""
+
+
+class DependencyUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A dependency version as a function version has it: its id, and the digest of its package."""
+
+    id: str
+    digest: str
+
+
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a function: code, configuration and limits, never changed once made.
 
@@ -48,6 +59,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     enabled_max_instances: int = 400
     #: Requests that one instance takes at once, 1-1000.
     concurrent_num: int = 1
+    dependencies: tuple[DependencyUse, ...] = ()
     created_s: float
     last_modified_s: float
     #: Wire fields that fgd stores and gives back but does not act on (xrole, enterprise_project_id, ...): JSON values.
@@ -64,6 +76,39 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def disabled(self) -> bool:
         return self.max_instances == DISABLED
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Digests of its code and of its dependencies."""
+        return (self.code_digest, *(use.digest for use in self.dependencies))
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a dependency: a package that functions may have beside their code. Its package never changes."""
+
+    id: str
+    #: What all versions of a dependency have in common.
+    dep_id: str
+    #: PUBLIC, or whose it is.
+    project_id: str
+    name: str
+    #: From 1.
+    version: int
+    runtime: str
+    description: str = ""
+    #: SHA-512 and MD5 of the archive, hex.
+    digest: str
+    etag: str
+    size_bytes: int
+    last_modified_s: float
+    #: Of a public one's file on the host: size and time, by which a change of the file is seen.
+    source_bytes: int = 0
+    source_mtime_ns: int = 0
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"dependency {self.name!r} version {self.version}"
 
 
 class HeaderRule(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,6 @@ OPERATIONS = (
     Operation("show_function_code", "GET", FUNCTION + "/code", "The code as a ZIP in Base64", show_function_code),
     Operation(
         "update_function_code", "PUT", FUNCTION + "/code", "Put other code in place", update_function_code,
-        fields=("code_type", "code_filename", "func_code"), body_max_bytes=UPLOAD,
+        fields=("code_type", "code_filename", "func_code", "depend_version_list"), body_max_bytes=UPLOAD,
     ),
 )  # fmt: skip

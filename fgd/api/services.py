@@ -8,6 +8,7 @@ from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
+from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
@@ -44,6 +45,7 @@ class Services:
     triggers: Triggers
     #: How a trigger that is switched on is.
     trigger_states: Callable[[str], Running | None]
+    dependencies: Dependencies
     async_configs: AsyncConfigs
     tags: Tags
     test_events: SavedEvents

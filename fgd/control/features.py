@@ -13,7 +13,6 @@ from fgd.errors import BadParameter, NotBuilt
 UNBUILT: Final = {
     "func_vpc": "networks of functions",
     "mount_config": "disk mounts",
-    "depend_version_list": "dependencies",
     "custom_image": "container images",
     "enable_dynamic_memory": "memory per request",
     "network_controller": "networks of functions",

@@ -19,6 +19,7 @@ from fgd.config import Config
 from fgd.control import rules, variables
 from fgd.control.facet import Facet
 from fgd.control.fields import DEFAULT_INSTANCES, Change, CodeChange, NewFunction
+from fgd.control.packages import NoSharedPackages, SharedPackages, functions_bytes
 from fgd.control.upload import Upload
 from fgd.errors import BadCode, BadVersion, FunctionExists, FunctionNotFound, StateError, TooManyFunctions, TooMuchCode
 from fgd.invoke.resolve import Directory, Key
@@ -65,8 +66,10 @@ class Functions:
         secrets: Secrets,
         now_s: Callable[[], float],
         facets: Sequence[Facet] = (),
+        shared: SharedPackages | None = None,
     ) -> None:
         self._config = config
+        self._shared = shared or NoSharedPackages()
         self.facets = tuple(facets)
         self._seen = _SEEN_BY_INSTANCES + tuple(name for facet in facets for name in facet.seen_by_instances)
         self._directory = directory
@@ -75,7 +78,7 @@ class Functions:
         self._secrets = secrets
         self._now_s = now_s
         self._locks: dict[Key, tuple[trio.Lock, list[None]]] = {}
-        self._quota_lock = trio.Lock()
+        self._quota_lock = self._shared.quota_lock
 
     def resolve(self, urn: FunctionUrn) -> Function:
         """See `Directory.resolve`."""
@@ -102,13 +105,8 @@ class Functions:
 
     def usage(self, project_id: str) -> Usage:
         """What counts against the project's quotas; a package that several versions of a function have counts once."""
-        mine = self._directory.list(project_id)
-        packages = {
-            (version.func_id, version.code_digest): version.code_size_bytes
-            for function in mine
-            for version in self._directory.versions(function.func_id)
-        }
-        return Usage(len(mine), sum(packages.values()))
+        code_bytes = functions_bytes(self._directory, project_id) + self._shared.code_bytes(project_id)
+        return Usage(len(self._directory.list(project_id)), code_bytes)
 
     async def create(self, project_id: str, new: NewFunction, companion: Companion | None = None) -> Function:
         """Stores a new function, and what comes with it.
@@ -155,8 +153,7 @@ class Functions:
                     echo={name: value for name, value in new.echo.items() if value is not None},
                 )
                 function = msgspec.structs.replace(function, **new.facets)
-                self._check_facets(function)
-                await self._commit(function, companion=companion)
+                await self._change(None, function, companion)
         return function
 
     async def configure(self, urn: FunctionUrn, parse: Callable[[Function], Change]) -> Function:
@@ -185,8 +182,7 @@ class Functions:
             values["echo"] = {name: value for name, value in echo.items() if value is not None}
             new = self._changed(old, values)
             rules.entries_agree(new.handler, new.initializer_handler, new.initializer_timeout_s)
-            self._check_facets(new)
-            await self._commit(new)
+            await self._change(old, new)
         return new
 
     async def limit_instances(self, urn: FunctionUrn, max_instances: int) -> Function:
@@ -230,8 +226,7 @@ class Functions:
                 if not values:
                     return old
                 new = self._changed(old, values)
-                self._check_facets(new)
-                await self._commit(new)
+                await self._change(old, new)
                 return new
             self._check_code(old, len(upload.data))
             package = await self._stored(upload)
@@ -244,8 +239,7 @@ class Functions:
                     "code_size_bytes": package.size_bytes,
                 }
                 new = self._changed(old, values)
-                self._check_facets(new)
-                await self._commit(new)
+                await self._change(old, new)
         return new
 
     async def delete(self, urn: FunctionUrn) -> None:
@@ -289,8 +283,8 @@ class Functions:
         Args:
             also_used: digests that running instances of older revisions still need.
         """
-        named = {version.code_digest for version in self._directory.all_versions()}
-        return await self._code.sweep(named | set(also_used))
+        named = {digest for version in self._directory.all_versions() for digest in version.packages}
+        return await self._code.sweep(named | self._shared.digests() | set(also_used))
 
     @asynccontextmanager
     async def locked(self, key: Key) -> AsyncIterator[None]:
@@ -314,6 +308,13 @@ class Functions:
         except BadCode as error:
             raise BadCode(f"func_code.file: {error}") from error
 
+    async def _change(self, old: Function | None, new: Function, companion: Companion | None = None) -> None:
+        """Checks a function as it would become, and makes it so."""
+        for facet in self.facets:
+            facet.check(new)
+        async with self._shared.settled(new, old):
+            await self._commit(new, companion=companion)
+
     async def _commit(self, *versions: Function, companion: Companion | None = None) -> None:
         """Catalog, then memory. Not cancelled between: a client that goes away must not split them."""
         with trio.CancelScope(shield=True):
@@ -336,10 +337,6 @@ class Functions:
         if any(getattr(old, name) != getattr(new, name) for name in self._seen):
             new = msgspec.structs.replace(new, revision=old.revision + 1)
         return new
-
-    def _check_facets(self, function: Function) -> None:
-        for facet in self.facets:
-            facet.check(function)
 
     def _check_new(self, key: Key, code_bytes: int) -> None:
         if self._directory.by_key(key) is not None:

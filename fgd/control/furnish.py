@@ -16,7 +16,8 @@ class Furnisher:
 
     def binding(self, function: Function) -> Binding:
         """What its sandbox gets: code, limits, and what is mounted."""
-        return Binding(code=function.code_digest, limits=Limits.for_memory(function.memory_mib))
+        code, *dependencies = function.packages
+        return Binding(code=code, limits=Limits.for_memory(function.memory_mib), dependencies=tuple(dependencies))
 
     def init_document(self, function: Function, instance_id: str, load_request_id: str, init_request_id: str) -> bytes:
         """Body of the INIT frame, as `runtimes/python/README.md` describes it."""

@@ -87,17 +87,27 @@ def _decode(body: Mapping[str, object]) -> bytes:
     text = code.get("file")
     if text is None:
         return b""
+    return decode_base64("func_code.file", text)
+
+
+def decode_base64(field: str, text: object) -> bytes:
+    """A package as it is sent; the Base64 may be broken into lines.
+
+    Raises:
+        BadCode: no Base64.
+        PackageTooLarge: certainly over 50 MB.
+    """
     if not isinstance(text, str):
-        raise BadCode(f"func_code.file: must be a string of Base64, not {shown(text)}")
+        raise BadCode(f"{field}: must be a string of Base64, not {shown(text)}")
     if len(text) > PACKAGE_MAX_BYTES * 3 // 2:
-        raise PackageTooLarge(f"func_code.file: the package must be at most {PACKAGE_MAX_BYTES // MIB} MB")
+        raise PackageTooLarge(f"{field}: the package must be at most {PACKAGE_MAX_BYTES // MIB} MB")
     try:
         raw = text.encode("ascii")
         if b"\n" in raw:
             raw = raw.translate(None, b"\r\n")
         return binascii.a2b_base64(raw, strict_mode=True)
     except (ValueError, binascii.Error) as error:
-        raise BadCode(f"func_code.file: is not valid Base64: {error}") from error
+        raise BadCode(f"{field}: is not valid Base64: {error}") from error
 
 
 def _filename(body: Mapping[str, object], code_type: str) -> str:
@@ -114,13 +124,23 @@ def _filename(body: Mapping[str, object], code_type: str) -> str:
 def _archive(code_type: str, filename: str, data: bytes) -> Upload:
     if not data:
         raise CodeMissing(f"func_code.file: must hold the archive in Base64 when code_type is {code_type}")
+    check_archive("func_code.file", data)
+    return Upload(code_type, filename, data, "")
+
+
+def check_archive(field: str, data: bytes) -> None:
+    """A package's size and first bytes.
+
+    Raises:
+        PackageTooLarge: over 50 MB.
+        BadCode: no ZIP.
+    """
     if len(data) > PACKAGE_MAX_BYTES:
         raise PackageTooLarge(
-            f"func_code.file: the package must be at most {PACKAGE_MAX_BYTES // MIB} MB, not {len(data)} bytes"
+            f"{field}: the package must be at most {PACKAGE_MAX_BYTES // MIB} MB, not {len(data)} bytes"
         )
     if not data.startswith(_ZIP_MAGIC):
-        raise BadCode(f"func_code.file: must be a ZIP archive when code_type is zip; it begins with {data[:4]!r}")
-    return Upload(code_type, filename, data, "")
+        raise BadCode(f"{field}: must be a ZIP archive; it begins with {data[:4]!r}")
 
 
 def _inline(filename: str, data: bytes, runtime: str, handler: str) -> Upload:

@@ -398,7 +398,7 @@ class Scheduler:
     @property
     def code_in_use(self) -> set[str]:
         """Digests of the packages that instances run, also such as no function names any more."""
-        return {one.function.code_digest for pool in self.pools.values() for one in pool.instances}
+        return {digest for pool in self.pools.values() for one in pool.instances for digest in one.function.packages}
 
     @property
     def busy(self) -> int:

@@ -2,6 +2,7 @@
 
     <state>/packages/<digest>.zip    the archive as it came, for download
     <state>/packages/<digest>.json   its `CodePackage`
+    <state>/packages/<digest>.names  its files, where somebody asked for them (`fgd/store/names.py`)
     <state>/code/<digest>/           what it unpacks to; its being there means that all three are complete
     <state>/tmp/<random>/            work under way; removed when the store is opened
 
@@ -20,7 +21,9 @@ import sys
 import time
 import zipfile
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -28,12 +31,15 @@ import trio
 from fgd.errors import BadCode, PlatformError, StorageFull
 from fgd.store import unpack
 from fgd.store.api import CodePackage
-from fgd.store.files import remove_tree, sync_folder, write_durably
+from fgd.store.files import copy_durably, remove_tree, sync_folder, write_durably
 from fgd.units import MIB
 
 #: CPU seconds and wall seconds that unpacking may take; the wall's are more because a busy disk is no one's fault.
 _UNPACK_CPU_S = 4
 _UNPACK_WALL_S = 30.0
+#: The same for an archive of the operator's.
+_OPERATORS_CPU_S = 120
+_OPERATORS_WALL_S = 600.0
 _UNPACKING_AT_ONCE = 2
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -49,6 +55,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
     error: str = ""
     errno: int = 0
+
+
+class Limits(NamedTuple):
+    """What unpacking one archive may take."""
+
+    entries: int
+    cpu_s: int
+    wall_s: float
 
 
 class FolderCodeStore:
@@ -100,8 +114,24 @@ class FolderCodeStore:
         """Where a package is unpacked."""
         return self._code / digest
 
-    async def add_zip(self, archive: bytes) -> CodePackage:
-        return await self._add(archive, self._unpack)
+    async def add_zip(self, archive: bytes, *, max_entries: int = 0) -> CodePackage:
+        """See `fgd.store.api.CodeStore`.
+
+        Args:
+            max_entries: files and folders at most; 0 means the setting.
+        """
+        limits = Limits(max_entries or self._max_files, _UNPACK_CPU_S, _UNPACK_WALL_S)
+        return await self._add(archive, partial(self._unpack, limits=limits))
+
+    async def add_file(self, archive: Path, *, max_entries: int = 0) -> CodePackage:
+        """The same for an archive on the host, which may be larger and take longer: its author is the operator.
+
+        Raises:
+            BadCode: also when it changed while it was read.
+            OSError: it cannot be read.
+        """
+        limits = Limits(max_entries or self._max_files, _OPERATORS_CPU_S, _OPERATORS_WALL_S)
+        return await self._add(archive, partial(self._unpack, limits=limits))
 
     async def add_inline(self, filename: str, source: bytes) -> CodePackage:
         """A package of one file, stored as the ZIP that would hold it; the same file makes the same digest.
@@ -189,15 +219,15 @@ class FolderCodeStore:
         except FileNotFoundError:
             return 0.0
 
-    async def _add(self, archive: bytes, place: Placer) -> CodePackage:
-        digest = await trio.to_thread.run_sync(lambda: hashlib.sha512(archive).hexdigest())
+    async def _add(self, archive: bytes | Path, place: Placer) -> CodePackage:
+        digest = await trio.to_thread.run_sync(_digest, archive)
         known = await trio.to_thread.run_sync(self._touch, digest)
         if known is not None:
             return known
         work = self._tmp / secrets.token_hex(8)
         try:
             async with self._unpacking:
-                await trio.to_thread.run_sync(_begin, work, archive)
+                size_bytes = await trio.to_thread.run_sync(_begin, work, archive, digest)
                 answer = await place(work)
                 if answer.errno in _NO_ROOM:
                     raise StorageFull(f"code package: {answer.error}; nothing was stored")
@@ -206,7 +236,7 @@ class FolderCodeStore:
                 if answer.error:
                     raise BadCode(f"code package: {answer.error}")
                 package = CodePackage(
-                    digest=digest, size_bytes=len(archive), unpacked_bytes=answer.bytes, files=answer.files
+                    digest=digest, size_bytes=size_bytes, unpacked_bytes=answer.bytes, files=answer.files
                 )
                 await trio.to_thread.run_sync(self._publish, work, package)
         except OSError as error:
@@ -227,15 +257,15 @@ class FolderCodeStore:
             return None
         return package
 
-    async def _unpack(self, work: Path) -> Answer:
+    async def _unpack(self, work: Path, limits: Limits) -> Answer:
         order = {
             "archive": str(work / "archive.zip"),
             "target": str(work / "tree"),
             "max_bytes": self._max_bytes,
-            "max_files": self._max_files,
-            "cpu_s": _UNPACK_CPU_S,
+            "max_files": limits.entries,
+            "cpu_s": limits.cpu_s,
         }
-        with trio.move_on_after(_UNPACK_WALL_S):
+        with trio.move_on_after(limits.wall_s):
             done = await trio.run_process(
                 [self._python, "-I", "-S", unpack.__file__, msgspec.json.encode(order).decode()],
                 capture_stdout=True,
@@ -248,7 +278,7 @@ class FolderCodeStore:
                 return msgspec.json.decode(done.stdout, type=Answer)
             except msgspec.DecodeError:
                 return Answer(error=f"unpacking it ended with status {done.returncode}")
-        return Answer(error=f"unpacking takes more than {_UNPACK_WALL_S:g} s")
+        return Answer(error=f"unpacking takes more than {limits.wall_s:g} s")
 
     def _publish(self, work: Path, package: CodePackage) -> None:
         """Moves the pieces in place; the code folder last, since it stands for all."""
@@ -265,11 +295,34 @@ class FolderCodeStore:
         self._known[package.digest] = package
 
 
-def _begin(work: Path, archive: bytes) -> None:
+def _digest(archive: bytes | Path) -> str:
+    if isinstance(archive, bytes):
+        return hashlib.sha512(archive).hexdigest()
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, "sha512").hexdigest()
+
+
+def md5_of(archive: bytes | Path) -> str:
+    """MD5 of an archive, hex: the `etag` of dependencies."""
+    if isinstance(archive, bytes):
+        return hashlib.md5(archive, usedforsecurity=False).hexdigest()
+    with archive.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def _begin(work: Path, archive: bytes | Path, digest: str) -> int:
+    """Makes the folder of a piece of work with the archive in it; gives the archive's size."""
     work.mkdir(mode=0o700)
     (work / "tree").mkdir()
     (work / "tree").chmod(0o755)
-    write_durably(work / "archive.zip", archive)
+    file = work / "archive.zip"
+    if isinstance(archive, bytes):
+        write_durably(file, archive)
+        return len(archive)
+    copy_durably(archive, file)
+    if _digest(file) != digest:
+        raise BadCode("it changed while it was read")
+    return file.stat().st_size
 
 
 def _inline_zip(name: str, source: bytes) -> bytes:

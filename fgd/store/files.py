@@ -7,6 +7,8 @@ import secrets
 import stat
 from pathlib import Path
 
+_BLOCK_BYTES = 1 << 20
+
 
 def sync_folder(path: Path) -> None:
     """Makes names in a folder durable; a new or renamed file is only then sure to be found after a power cut."""
@@ -22,6 +24,16 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def copy_durably(source: Path, target: Path, mode: int = 0o600) -> None:
+    """The same with the contents of another file."""
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(fd, "wb") as file, source.open("rb") as origin:
+        while block := origin.read(_BLOCK_BYTES):
+            file.write(block)
         file.flush()
         os.fsync(file.fileno())
 

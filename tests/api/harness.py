@@ -21,7 +21,9 @@ from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
+from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
+from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
@@ -32,7 +34,9 @@ from fgd.invoke.resolve import Directory
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
+from fgd.store.names import PackageNames
 from fgd.store.tags import TagStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
@@ -263,7 +267,21 @@ async def _main(
     async def doctor() -> object:
         return {"checks": []}
 
-    functions = Functions(config, api.directory, catalog, code, catalog.secrets, api.now_s, facets=(TagsFacet(),))
+    dependency_store = DependencyStore(catalog.database)
+    names = PackageNames(state_dir)
+    dependencies = Dependencies(
+        config, api.directory, dependency_store, code, names, api.now_s, await dependency_store.all()
+    )
+    functions = Functions(
+        config,
+        api.directory,
+        catalog,
+        code,
+        catalog.secrets,
+        api.now_s,
+        facets=(TagsFacet(), DependencyFacet(config, dependencies)),
+        shared=dependencies,
+    )
     tag_store = TagStore(catalog.database)
     tags = Tags(functions, tag_store, await tag_store.load())
     api.directory.subscribe(tags.forget)
@@ -282,6 +300,7 @@ async def _main(
         aliases=Aliases(functions, api.directory, catalog, api.now_s),
         triggers=triggers,
         trigger_states=api.triggers.state,
+        dependencies=dependencies,
         async_configs=configs,
         tags=tags,
         test_events=test_events,

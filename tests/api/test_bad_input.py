@@ -90,7 +90,7 @@ CREATE = [
     ({"strategy_config": []}, 400, "FSS.1026", "strategy_config"),
     ({"func_vpc": {"vpc_id": "v", "subnet_id": "s"}}, 501, "FSS.0501", "func_vpc"),
     ({"mount_config": {"mount_user": {}, "func_mounts": [{"mount_type": "sfs"}]}}, 501, "FSS.0501", "mount_config"),
-    ({"depend_version_list": ["id"]}, 501, "FSS.0501", "depend_version_list"),
+    ({"depend_version_list": ["id"]}, 404, "FSS.1056", "depend_version_list"),
     ({"custom_image": {"enabled": True, "image": "x"}}, 501, "FSS.0501", "custom_image"),
     ({"enable_dynamic_memory": True}, 501, "FSS.0501", "enable_dynamic_memory"),
     ({"network_controller": {"disable_public_network": True}}, 501, "FSS.0501", "network_controller"),

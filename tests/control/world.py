@@ -9,12 +9,16 @@ from pathlib import Path
 from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
+from fgd.control.dependencies import Dependencies
+from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.fields import NewFunction, parse_new
 from fgd.control.functions import Functions
 from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.dependencies import DependencyStore
+from fgd.store.names import PackageNames
 
 PROJECT = "p" * 32
 INSTALLED = ("Python3.12",)
@@ -31,6 +35,7 @@ class World:
     configs: AsyncConfigs
     catalog: SqliteCatalog
     code: FolderCodeStore
+    dependencies: Dependencies
 
 
 @asynccontextmanager
@@ -43,10 +48,22 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
         directory = Directory(await catalog.functions(), await catalog.aliases())
         configs = AsyncConfigs(catalog, lambda: 1.0, await catalog.async_configs())
         directory.subscribe(configs.forget)
-        functions = Functions(config, directory, catalog, code, catalog.secrets, lambda: 1.0)
+        store = DependencyStore(catalog.database)
+        names = PackageNames(state_dir)
+        dependencies = Dependencies(config, directory, store, code, names, lambda: 1.0, await store.all())
+        functions = Functions(
+            config,
+            directory,
+            catalog,
+            code,
+            catalog.secrets,
+            lambda: 1.0,
+            facets=(DependencyFacet(config, dependencies),),
+            shared=dependencies,
+        )
         versions = Versions(functions, directory, catalog, lambda: 1.0)
         aliases = Aliases(functions, directory, catalog, lambda: 1.0)
-        yield World(directory, functions, versions, aliases, configs, catalog, code)
+        yield World(directory, functions, versions, aliases, configs, catalog, code, dependencies)
     finally:
         await catalog.aclose()
 
@@ -58,5 +75,9 @@ def inline(source: str) -> dict[str, object]:
 
 def new(name: str, **fields: object) -> NewFunction:
     """A parsed request to create a function."""
-    body: Mapping[str, object] = {"func_name": name, "runtime": "Python3.12", **inline("x = 1\n"), **fields}
-    return parse_new(body, INSTALLED)
+    return parse_new(new_body(name, **fields), INSTALLED)
+
+
+def new_body(name: str, **fields: object) -> Mapping[str, object]:
+    """The request itself."""
+    return {"func_name": name, "runtime": "Python3.12", **inline("x = 1\n"), **fields}
