@@ -228,9 +228,9 @@ class _Node:
             keyring.load(await catalog.access_keys(), await catalog.tokens())
             directory = Directory(await catalog.functions(), await catalog.aliases())
             dependency_store = DependencyStore(catalog.database)
-            names = PackageNames(prepared.state_dir)
+            listings = PackageNames(prepared.state_dir)
             dependencies = Dependencies(
-                config, directory, dependency_store, code, names, clock.time_s, await dependency_store.all()
+                config, directory, dependency_store, code, listings, clock.time_s, await dependency_store.all()
             )
             public = PublicFolder(
                 config.public_dependencies, dependencies, code, {install.id for install in prepared.runtimes}

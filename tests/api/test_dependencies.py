@@ -49,7 +49,8 @@ def test_the_same_name_adds_a_version_with_an_id_of_its_own(api: Api) -> None:
 
 
 def test_the_package_comes_back_as_it_was_sent(api: Api) -> None:
-    made = upload(api, "same", {"same.py": "x = 2\n"})
+    sent = make_zip({"same.py": "x = 2\n"})
+    made = upload(api, "same", depend_file=base64.b64encode(sent).decode())
     _, shown = api.v2("GET", f"/dependencies/{made['dep_id']}/version/1")
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
     connection.request("GET", shown["download_link"], headers={"X-Auth-Token": api.keys["token"]})
@@ -58,7 +59,7 @@ def test_the_package_comes_back_as_it_was_sent(api: Api) -> None:
     connection.close()
 
     assert (200, "application/zip") == (response.status, response.headers["Content-Type"])
-    assert make_zip({"same.py": "x = 2\n"}) == archive
+    assert sent == archive
     assert (len(archive), hashlib.md5(archive).hexdigest()) == (made["size"], made["etag"])
 
 
