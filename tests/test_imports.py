@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 #: Layers from the bottom. A part imports from lower layers and from itself.
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
-    frozenset({"errors", "units", "clock", "log"}),
+    frozenset({"errors", "units", "clock", "log", "shares"}),
     # frozen data, parsed once
     frozenset({"urn", "config"}),
     frozenset({"model"}),

@@ -9,6 +9,7 @@ import errno
 import os
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 MS_RDONLY: Final = 1
@@ -23,6 +24,7 @@ MNT_DETACH: Final = 2
 MOUNT_ATTR_RDONLY: Final = 1
 MOUNT_ATTR_NOSUID: Final = 2
 MOUNT_ATTR_NODEV: Final = 4
+_MOUNT_ATTR_IDMAP = 0x100000
 
 RESOLVE_NO_MAGICLINKS: Final = 2
 RESOLVE_NO_SYMLINKS: Final = 4
@@ -44,7 +46,7 @@ _MOVE_MOUNT_F_EMPTY_PATH = 4
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_OPENAT2, _SYS_MOUNT_SETATTR = 428, 429, 437, 442
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC = 1, 1
-_FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 6
+_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -108,27 +110,53 @@ def set_mount_attributes(fd: int, attributes: int) -> None:
     _check(_libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, request, ctypes.c_ulong(len(request))))
 
 
+def map_mount_ids(fd: int, user_namespace: int) -> None:
+    """mount_setattr(2), MOUNT_ATTR_IDMAP: owners of files are seen through a user namespace's map (Linux 5.12).
+
+    An id of the file system is what the map has "inside", the id that processes see is what it has "outside". The mount
+    must be detached and not mapped yet; the file system must allow it (EINVAL).
+    """
+    request = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+    _check(_libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, request, ctypes.c_ulong(len(request))))
+
+
 def attach_mount(fd: int, path: str) -> None:
     """move_mount(2): attaches a detached mount at a path (Linux 5.2)."""
     flags = _MOVE_MOUNT_F_EMPTY_PATH
     _check(_libc.syscall(_SYS_MOVE_MOUNT, fd, b"", _AT_FDCWD, os.fsencode(path), flags), path)
 
 
-def new_mount(kind: str, options: Mapping[str, str], attributes: int) -> int:
+def new_mount(kind: str, options: Mapping[str, str | None], attributes: int) -> int:
     """fsopen(2), fsconfig(2), fsmount(2): a mount of a new file system that is attached nowhere (Linux 5.2).
 
     It is gone when the descriptor is closed without `attach_mount` and no clone of it is left. The kernel takes at most
-    255 bytes of an option's value.
+    255 bytes of an option's value; None is for options that have none. One over the network may wait for its server.
+
+    Raises:
+        OSError: with the kernel's own words, where it has any.
     """
     context = _check(_libc.syscall(_SYS_FSOPEN, os.fsencode(kind), ctypes.c_uint(_FSOPEN_CLOEXEC)), kind)
     try:
         for name, value in options.items():
-            words = (os.fsencode(name), os.fsencode(value), 0)
-            _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, *words), f"{kind} {name}")
-        _check(_libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), kind)
+            command = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
+            words = (os.fsencode(name), None if value is None else os.fsencode(value), 0)
+            _configured(context, _libc.syscall(_SYS_FSCONFIG, context, command, *words), f"{kind} {name}")
+        _configured(context, _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), kind)
         return _check(_libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, ctypes.c_uint(attributes)), kind)
     finally:
         os.close(context)
+
+
+def _configured(context: int, result: int, path: str) -> None:
+    """Raises what went wrong. What the kernel says about it can be read from the context, a line at a time."""
+    if result != -1:
+        return
+    number = ctypes.get_errno()
+    said = []
+    with suppress(OSError):  # there is no more to read
+        while line := os.read(context, 4096):
+            said.append(line.decode("utf-8", "replace").removeprefix("e ").strip())
+    raise OSError(number, "; ".join([os.strerror(number), *said]), path)
 
 
 def prctl(option: int, *words: int) -> int:

@@ -1,7 +1,12 @@
 """Making namespaces for a child, and telling the kernel which ids a user namespace has."""
 
+import errno
 import os
+import signal
 from pathlib import Path
+
+type Range = tuple[int, int, int]
+"""(first id inside, first id outside, count)"""
 
 
 def fork_into_new_pid_namespace() -> int:
@@ -21,16 +26,68 @@ def fork_into_new_pid_namespace() -> int:
         return pid
 
 
-def map_ids(pid: int, first_id: int, count: int) -> None:
+def map_ids(pid: int, first_id: int, count: int, shared: tuple[int, int, int] | None = None) -> None:
     """Gives the user namespace of a process the ids 0..count-1, which are first_id.. outside.
+
+    Args:
+        pid: a process in it.
+        first_id: the host's id for 0 inside.
+        count: how many.
+        shared: an id inside and the host's uid and gid for it, which are not first_id and more.
 
     Raises:
         OSError: the process is gone, or has a map already.
     """
-    line = b"0 %d %d" % (first_id, count)
-    for name in ("uid_map", "gid_map"):
+    inside, uid, gid = shared or (0, first_id, first_id)
+    map_ranges(pid, ranges(first_id, count, {inside: uid}), ranges(first_id, count, {inside: gid}))
+
+
+def ranges(first_id: int, count: int, others: dict[int, int]) -> list[Range]:
+    """Ranges (inside, outside, count) for the ids 0..count-1, which are first_id.. outside, but for some `others`."""
+    found: list[Range] = []
+    begin = 0
+    for inside in sorted(others):
+        if inside > begin:
+            found.append((begin, first_id + begin, inside - begin))
+        found.append((inside, others[inside], 1))
+        begin = inside + 1
+    if begin < count:
+        found.append((begin, first_id + begin, count - begin))
+    return found
+
+
+def map_ranges(pid: int, uids: list[Range], gids: list[Range]) -> None:
+    """Writes the maps of a process's user namespace."""
+    for name, lines in (("uid_map", uids), ("gid_map", gids)):
         fd = os.open(f"/proc/{pid}/{name}", os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(fd, line)
+            os.write(fd, b"".join(b"%d %d %d\n" % line for line in lines))
         finally:
             os.close(fd)
+
+
+def user_namespace(uids: list[Range], gids: list[Range]) -> int:
+    """A descriptor of a new user namespace with these maps and no process in it. Forks; needs root and one thread.
+
+    Raises:
+        OSError: the kernel refused the namespace or a map.
+    """
+    told, tell = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.unshare(os.CLONE_NEWUSER)
+            os.write(tell, b"!")
+            signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    try:
+        if not os.read(told, 1):
+            raise OSError(errno.EPERM, "a user namespace was refused")
+        map_ranges(pid, uids, gids)
+        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(told)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)

@@ -1,6 +1,7 @@
 """Giving up privileges, and keeping what is needed reachable without them."""
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -39,6 +40,20 @@ def drop_privileges(uid: int, gid: int) -> None:
 def die_with_parent() -> None:
     """The kernel kills us when our parent ends. A change of ids resets it: call it after that."""
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def keep_only(descriptors: Iterable[int]) -> list[int]:
+    """In a forked child: closes every descriptor from 3 on but these; gives their new numbers, in the same order.
+
+    A child that lives long, or hangs, must not hold what its parent gives to others.
+    """
+    # Copies above all targets first, so that none is overwritten before it is used.
+    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 512) for fd in descriptors]
+    kept = list(range(3, 3 + len(copies)))
+    for source, target in zip(copies, kept, strict=True):
+        os.dup2(source, target, inheritable=False)
+    os.closerange(3 + len(copies), os.sysconf("SC_OPEN_MAX"))
+    return kept
 
 
 def first_for_oom_killer(pid: int) -> None:

@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
+from fgd.sandbox.mount_plan import DEFAULT_OWNER, Mount, NfsMount, Owner
 from fgd.units import cpu_mcpu
 
 
@@ -33,6 +34,15 @@ class Binding:
     limits: Limits = Limits()
     #: Digests of its dependencies' packages, whose files are seen beside the code.
     dependencies: tuple[str, ...] = ()
+    #: What is mounted at its access paths, and who it is on those disks.
+    mounts: tuple[Mount, ...] = ()
+    owner: Owner = DEFAULT_OWNER
+
+    @property
+    def own_ids(self) -> Owner | None:
+        """The host's ids that the sandbox must be opened with, None for any. NFS has no id-mapped mounts: there the
+        function must really be who it is on the disk."""
+        return self.owner if any(isinstance(mount, NfsMount) for mount in self.mounts) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +96,8 @@ class Sandbox(Protocol):
 class SandboxHost(Protocol):
     """Makes sandboxes; the daemon's side of the launcher."""
 
-    async def open(self, runtime: str) -> Sandbox:
-        """A blank sandbox of a runtime id such as "Python3.12".
+    async def open(self, runtime: str, own_ids: Owner | None = None) -> Sandbox:
+        """A blank sandbox of a runtime id such as "Python3.12"; see `Binding.own_ids`.
 
         Raises:
             SandboxError: the runtime is unknown or the host refused a step; the message names it.

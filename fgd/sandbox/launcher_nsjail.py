@@ -6,11 +6,12 @@ from typing import Any
 from fgd.linux.cgroup import Cgroup
 from fgd.sandbox import nsjail_start
 from fgd.sandbox.guard import LimitValues, failure_text
+from fgd.sandbox.launcher_disks import Made
 from fgd.sandbox.launcher_loop import Loop
 from fgd.sandbox.launcher_sandbox import Sandbox
 from fgd.sandbox.launcher_zygote import restore_signals
+from fgd.sandbox.mount_plan import Owner
 
-_INSIDE_ID = 1003
 _MIB = 1 << 20
 _LOG_BYTES = 4096
 
@@ -32,8 +33,11 @@ def complaint_text(log: bytes) -> str:
 class NsjailSandbox(Sandbox):
     """A sandbox of the nsjail provider. nsjail is our child; its status is the function's, 128 + n for signal n."""
 
-    def __init__(self, loop: Loop, name: str, ids: int, cgroup: Cgroup, runtime: dict[str, Any], binary: int) -> None:
-        super().__init__(loop, name, ids, cgroup)
+    def __init__(
+        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, runtime: dict[str, Any],
+        binary: int,
+    ) -> None:  # fmt: skip
+        super().__init__(loop, name, ids, own_ids, cgroup)
         self._runtime = runtime
         self._binary = binary
         self._pid = 0
@@ -43,11 +47,12 @@ class NsjailSandbox(Sandbox):
         """There is nothing to wait for: the daemon has it at once."""
         self._opened()
 
-    def bind(self, view: int, limits: LimitValues) -> None:
+    def bind(self, view: int, limits: LimitValues, mounts: Made) -> None:
         self._limit(limits)
         config = nsjail_start.fill(
             self._runtime["template"],
-            host_id=self.ids + _INSIDE_ID,
+            host_ids=self.user,
+            own_ids=self.own_ids is not None,
             tmp_bytes=limits.tmp_mib * _MIB,
             tmp_inodes=limits.tmp_inodes,
         )
@@ -61,6 +66,7 @@ class NsjailSandbox(Sandbox):
                 root_plan=self._runtime["plan"],
                 code=view,
                 code_root=self._runtime["zygote"]["code_root"],
+                mounts=mounts,
                 cgroup=joins,
                 channel=self._their_channel.fileno(),
                 output=self._their_output,

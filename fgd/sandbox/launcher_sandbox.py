@@ -19,8 +19,10 @@ from fgd.linux.cgroup import Cgroup
 from fgd.linux.namespaces import map_ids
 from fgd.linux.process import first_for_oom_killer
 from fgd.sandbox.guard import LimitValues, failure_text
+from fgd.sandbox.launcher_disks import Job, Made
 from fgd.sandbox.launcher_loop import Loop, Timer
 from fgd.sandbox.launcher_zygote import Zygote
+from fgd.sandbox.mount_plan import Owner
 
 _RETIRED_REAP_S = 0.2
 _REMOVE_FIRST_S, _REMOVE_MAX_S, _REMOVE_TRIES = 0.002, 0.05, 200
@@ -40,9 +42,14 @@ class Sandbox:
     A provider's class starts a first process, sets `_pidfd`, and calls `_ended` with its wait status.
     """
 
-    def __init__(self, loop: Loop, name: str, ids: int, cgroup: Cgroup) -> None:
+    def __init__(self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup) -> None:
         self.name = name
         self.ids = ids
+        #: Ids of the host that were asked for; else the function has two of the sandbox's own block.
+        self.own_ids = own_ids
+        self.user = (ids + _INSIDE_ID, ids + _INSIDE_ID) if own_ids is None else (own_ids.uid, own_ids.gid)
+        #: What makes its mounts, or has made them.
+        self.mounting: Job | None = None
         self.state = "new"
         self.reason = ""
         #: Told once: with the descriptors for the daemon (channel, output, freezer), or with what failed.
@@ -59,10 +66,10 @@ class Sandbox:
         self._channel, self._their_channel = socket.socketpair()
         self._output, self._their_output = os.pipe2(os.O_CLOEXEC)
         # So that /dev/stdout can be opened by the function, it must own the pipe.
-        os.fchown(self._their_output, ids + _INSIDE_ID, ids + _INSIDE_ID)
+        os.fchown(self._their_output, *self.user)
 
-    def bind(self, view: int, limits: LimitValues) -> None:
-        """Gives it its code (a detached mount, not closed here) and limits.
+    def bind(self, view: int, limits: LimitValues, mounts: Made) -> None:
+        """Gives it its code (a detached mount), limits, and what is mounted; nothing of it is closed here.
 
         Raises:
             OSError: the kernel refused a limit.
@@ -144,8 +151,10 @@ class Sandbox:
 class ZygoteSandbox(Sandbox):
     """A sandbox forked by a zygote. It talks with us on its setup socket until the function's code is about to run."""
 
-    def __init__(self, loop: Loop, name: str, ids: int, cgroup: Cgroup, zygote: Zygote, deadline_s: float) -> None:
-        super().__init__(loop, name, ids, cgroup)
+    def __init__(
+        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, zygote: Zygote, deadline_s: float
+    ) -> None:  # fmt: skip
+        super().__init__(loop, name, ids, own_ids, cgroup)
         self.zygote = zygote
         self._inner_pid = 0
         self._setup, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -199,19 +208,21 @@ class ZygoteSandbox(Sandbox):
         self._pidfd = os.pidfd_open(pid)
         self._loop.watch(self._pidfd, self._first_process_ended)
         first_for_oom_killer(pid)
-        map_ids(pid, self.ids, _IDS)
+        map_ids(pid, self.ids, _IDS, (_INSIDE_ID, *self.user))
         self.state = "mapped"
         self._setup.send(b"mapped")
 
-    def bind(self, view: int, limits: LimitValues) -> None:
+    def bind(self, view: int, limits: LimitValues, mounts: Made) -> None:
         blank = self._limits
         self._limit(limits)
         same_tmp = (limits.tmp_mib, limits.tmp_inodes) == (blank.tmp_mib, blank.tmp_inodes)
         order = {
             "tmp": "" if same_tmp else f"size={limits.tmp_mib}m,nr_inodes={limits.tmp_inodes}",
             "open_files": limits.open_files,
+            "mounts": [path for _, path in mounts],
         }
-        socket.send_fds(self._setup, [json.dumps(order).encode("ascii")], [view])
+        fds = [view, *(fd for fd, _ in mounts)]
+        socket.send_fds(self._setup, [json.dumps(order).encode("ascii")], fds)
         self.state = "bound"
 
     def _close_setup(self) -> None:

@@ -79,7 +79,6 @@ def make_template(
     """
     if not command or not command[0].startswith("/"):
         raise ValueError(f"the command must begin with an absolute path, not {command[:1]}")
-    outside = str(MARKS["host_id"])
     config = NsJailConfig(
         name="fgd",
         mode=Mode.ONCE,
@@ -92,8 +91,8 @@ def make_template(
         envar=[f"{name}={value}" for name, value in environment.items()],
         pass_fd=[CHANNEL_FD],
         disable_rl=True,
-        uidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=outside, count=1)],
-        gidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=outside, count=1)],
+        uidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=MARKS["host_uid"], count=1)],
+        gidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=MARKS["host_gid"], count=1)],
         mount=_mounts(instance_plan(Limits())),
         seccomp_string=[kafel(machine)],
         exec_bin=Exe(path=_JOIN_STDERR[0], arg=[*_JOIN_STDERR[1:], *command]),

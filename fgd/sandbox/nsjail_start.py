@@ -22,10 +22,15 @@ from fgd.sandbox.inside import steps
 STAGE: Final = "/tmp"
 CHANNEL_FD: Final = 3
 _CONFIG_FD: Final = 4
-#: In a template, these stand for the numbers that differ from sandbox to sandbox.
-MARKS: Final = {"host_id": "@HOST_ID@", "tmp_bytes": "@TMP_BYTES@", "tmp_inodes": "@TMP_INODES@"}
 #: Host ids below this belong to people and services (`fgd.config` has the same rule for `first_uid`).
 _IDS_FROM: Final = 65536
+#: In a template, these stand for the numbers that differ from sandbox to sandbox.
+MARKS: Final = {
+    "host_uid": "@HOST_UID@",
+    "host_gid": "@HOST_GID@",
+    "tmp_bytes": "@TMP_BYTES@",
+    "tmp_inodes": "@TMP_INODES@",
+}
 _HOST = "/.host"
 
 
@@ -33,7 +38,8 @@ _HOST = "/.host"
 class Start:
     """All that the child needs. Descriptors are the launcher's; the child makes copies with the right numbers.
 
-    `root_plan` is a plan in its plain form; `code` a detached read-only mount; `cgroup` what `Cgroup.join_fds` gave;
+    `root_plan` is a plan in its plain form; `code` a detached read-only mount; `mounts` others, each with
+    its access path; `cgroup` what `Cgroup.join_fds` gave;
     `log` the write end of a pipe for nsjail's complaints; `binary` nsjail opened for reading.
     """
 
@@ -42,6 +48,7 @@ class Start:
     root_plan: list[list[object]]
     code: int
     code_root: str
+    mounts: list[tuple[int, str]]
     cgroup: list[int]
     channel: int
     output: int
@@ -49,19 +56,24 @@ class Start:
     open_files: int
 
 
-def fill(template: str, *, host_id: int, tmp_bytes: int, tmp_inodes: int) -> bytes:
+def fill(
+    template: str, *, host_ids: tuple[int, int], tmp_bytes: int, tmp_inodes: int, own_ids: bool = False
+) -> bytes:  # fmt: skip
     """The configuration of one sandbox. Only whole numbers go into the template's text.
 
     Args:
         template: from `fgd.sandbox.nsjail.make_template`, made before any function ran.
-        host_id: the host's uid and gid for 1003 inside.
+        host_ids: the host's uid and gid for 1003 inside.
+        tmp_bytes: size of /tmp.
+        tmp_inodes: files and folders in it.
+        own_ids: whether the ids were asked for, and may be below those of sandboxes.
 
     Raises:
         ValueError: a number that cannot be (a low id would be a person's or a service's).
     """
-    values = {"host_id": host_id, "tmp_bytes": tmp_bytes, "tmp_inodes": tmp_inodes}
+    values = {"host_uid": host_ids[0], "host_gid": host_ids[1], "tmp_bytes": tmp_bytes, "tmp_inodes": tmp_inodes}
     for name, value in values.items():
-        low, high = (_IDS_FROM, 2**32 - 1) if name == "host_id" else (1, 2**63)
+        low, high = (1 if own_ids else _IDS_FROM, 2**32 - 1) if name.startswith("host_") else (1, 2**63)
         if type(value) is not int or not low <= value < high:
             raise ValueError(f"{name}: must be a number from {low} to {high - 1}, not {value!r}")
         template = template.replace(MARKS[name], str(value))
@@ -119,6 +131,9 @@ def _make_root(start: Start) -> None:
     os.chdir("/")
     steps.carry_out(start.root_plan, _HOST)
     libc.attach_mount(start.code, start.code_root)
+    for mount, path in start.mounts:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        libc.attach_mount(mount, path)
     libc.umount(_HOST, libc.MNT_DETACH)
     Path(_HOST).rmdir()
     top = os.open("/", os.O_PATH | os.O_CLOEXEC)

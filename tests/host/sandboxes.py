@@ -18,6 +18,8 @@ from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.api import Binding, Limits, Sandbox
 from fgd.sandbox.host import LauncherHost, LauncherSandbox
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
+from fgd.sandbox.mount_plan import Owner
+from fgd.shares import HostRoot
 
 #: Below the ids of a daemon with default settings, and different from those of a test run beside this one.
 FIRST_ID = 0x50000000 + os.getpid() % 64 * 128 * 65536
@@ -88,8 +90,8 @@ class _TrackingHost(LauncherHost):
         super().__init__(launcher)
         self.made: list[LauncherSandbox] = []
 
-    async def open(self, runtime: str) -> LauncherSandbox:
-        self.made.append(await super().open(runtime))
+    async def open(self, runtime: str, own_ids: Owner | None = None) -> LauncherSandbox:
+        self.made.append(await super().open(runtime, own_ids))
         return self.made[-1]
 
 
@@ -131,14 +133,16 @@ class Sandboxes:
         runtime_dir: Path | None = EVALUATOR,
         sandboxes_max: int = 64,
         open_deadline_s: float = 10,
+        mount_roots: Sequence[HostRoot] = (),
     ) -> T:
         """Starts a launcher, runs `main` with its host, closes both. `runtime_dir` None: the real runtime."""
         found = [installs()[name] for name in runtimes]
         if runtime_dir is not None:
             found = [replace(install, runtime_dir=runtime_dir, entry="bootstrap.py") for install in found]
         settings = LauncherSettings(
-            self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s=open_deadline_s
-        )
+            self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s=open_deadline_s,
+            mount_roots=mount_roots,
+        )  # fmt: skip
         launcher, self.launcher_pid = spawn_launcher(settings)
 
         async def body() -> T:

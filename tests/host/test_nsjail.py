@@ -25,23 +25,33 @@ def template() -> str:
 
 
 def test_only_numbers_go_into_the_template() -> None:
-    text = fill(template(), host_id=1879049195, tmp_bytes=1 << 20, tmp_inodes=100).decode()
+    text = fill(template(), host_ids=(1879049195, 1879049196), tmp_bytes=1 << 20, tmp_inodes=100).decode()
 
     assert 'outside_id: "1879049195"' in text
+    assert 'outside_id: "1879049196"' in text
     assert "size=1048576,nr_inodes=100,mode=1777" in text
     assert not any(mark in text for mark in MARKS.values())
 
 
 @pytest.mark.parametrize("host_id", [0, -1, 1003, 65535, 2**32 - 1, 2**40, "0", '1" }', True, 1.5, None])
 def test_an_id_outside_of_the_range_of_sandboxes_is_refused(host_id: object) -> None:
-    with pytest.raises(ValueError, match="host_id"):
-        fill(template(), host_id=host_id, tmp_bytes=1, tmp_inodes=1)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(ValueError, match="host_gid"):
+        fill(template(), host_ids=(1879049195, host_id), tmp_bytes=1, tmp_inodes=1)  # type: ignore[arg-type]
+
+
+def test_low_ids_are_taken_only_where_they_were_asked_for() -> None:
+    text = fill(template(), host_ids=(5001, 5002), own_ids=True, tmp_bytes=1, tmp_inodes=1).decode()
+
+    assert 'outside_id: "5001"' in text
+    assert 'outside_id: "5002"' in text
+    with pytest.raises(ValueError, match="host_uid"):
+        fill(template(), host_ids=(0, 5002), own_ids=True, tmp_bytes=1, tmp_inodes=1)
 
 
 @pytest.mark.parametrize("value", [0, -5, "1,size=99999", 2**63])
 def test_sizes_must_be_positive_numbers(value: object) -> None:
     with pytest.raises(ValueError, match="tmp_bytes"):
-        fill(template(), host_id=1879049195, tmp_bytes=value, tmp_inodes=1)  # type: ignore[arg-type]  # that is the point
+        fill(template(), host_ids=(1879049195, 1879049195), tmp_bytes=value, tmp_inodes=1)  # type: ignore[arg-type]  # that is the point
 
 
 def test_the_template_asks_for_everything_that_isolates() -> None:

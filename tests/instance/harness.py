@@ -21,6 +21,7 @@ from fgd.instance.scheduler import Scheduler
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
 from fgd.sandbox.api import Binding, ExitReport, Limits
+from fgd.sandbox.mount_plan import Owner
 from fgd.store.api import InvocationRecord, LogLine, StartRecord
 from fgd.wire import frames
 
@@ -110,7 +111,7 @@ class PlayedHost:
         self.broken = False
         self._send, self._receive = trio.open_memory_channel[PlayedSandbox](1000)
 
-    async def open(self, runtime: str) -> PlayedSandbox:
+    async def open(self, runtime: str, own_ids: Owner | None = None) -> PlayedSandbox:
         await trio.lowlevel.checkpoint()
         if self.broken:
             raise SandboxError("cgroup: no space left on device")

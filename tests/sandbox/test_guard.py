@@ -12,22 +12,26 @@ from fgd.sandbox.guard import (
     REQUEST_BYTES,
     Bind,
     CodeRoot,
+    Disks,
     Kill,
     LimitValues,
     Open,
     Refused,
+    Request,
+    Try,
     failure_text,
     parse_request,
 )
 from fgd.sandbox.launcher_sandbox import DEFAULT_LIMITS
+from fgd.sandbox.mount_plan import HostMount, NfsMount, Owner, TmpfsMount, plain
 
 DIGEST = "ab" * 64
 OTHER = "cd" * 64
 LIMITS = [128, 300, 1024, 2048, 512, 65536]
 
 
-def parse(message: Any) -> Open | Bind | Kill:
-    return parse_request(json.dumps(message).encode())
+def parse(message: Any) -> Request:
+    return parse_request(json.dumps(message).encode(), Disks(roots=2, exports=1))
 
 
 def test_the_three_requests_are_understood() -> None:
@@ -39,10 +43,55 @@ def test_the_three_requests_are_understood() -> None:
     assert Kill("i-1") == parse(["kill", "i-1"])
 
 
+def test_mounts_are_understood() -> None:
+    mounts = (HostMount("/data", 1, "a/b", True), NfsMount("/home/x", 0), TmpfsMount("/mnt/t", 10))
+    rows = [["host", "/data", 1, "a/b", True], ["nfs", "/home/x", 0, "", False], ["tmpfs", "/mnt/t", 10]]
+    bound = Bind("i-1", DIGEST, LimitValues(*LIMITS), (), mounts, Owner(7, 8))
+
+    assert rows == plain(mounts)
+    assert bound == parse(["bind", "i-1", DIGEST, LIMITS, {"mounts": rows, "owner": [7, 8]}])
+    assert Try(3, mounts, Owner(7, 8)) == parse(["try", 3, rows, [7, 8]])
+    assert Open(7, "Python3.12", Owner(7, 8)) == parse(["open", 7, "Python3.12", [7, 8]])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["host", "/data", 2, "", False], ["host", "/data", -1, "", False], ["host", "/data", "/etc", "", False],
+        ["host", "/data", True, "", False], ["host", "/data", 0, "..", False],
+        ["host", "/data", 0, "a/../../b", False], ["host", "/data", 0, "/etc", False],
+        ["host", "/data", 0, "a//b", False], ["host", "/data", 0, ".", False], ["host", "/data", 0, "a\0b", False],
+        ["host", "/data", 0, "", 0], ["host", "/data", 0, "x" * 2000, False], ["host", "/data", 0, "", False, "rw"],
+        ["host", "/usr/lib", 0, "", False], ["host", "/", 0, "", False], ["host", "/opt", 0, "", False],
+        ["host", "data", 0, "", False], ["host", "/data/..", 0, "", False], ["host", "/data/", 0, "", False],
+        ["nfs", "/data", 1, "", False], ["tmpfs", "/data", 0], ["tmpfs", "/data", 10241], ["tmpfs", "/data", "1"],
+        ["overlay", "/data", 0, "", False], [], "host", None, {"host": 1},
+    ],
+)  # fmt: skip
+def test_no_mount_names_a_path_of_the_host_or_covers_the_sandboxs_own(row: Any) -> None:
+    with pytest.raises(Refused):
+        parse(["try", 1, [row], [7, 8]])
+
+
+def test_mounts_do_not_overlap_and_are_at_most_five() -> None:
+    for paths in (["/a", "/a"], ["/a", "/a/b"], ["/a/b", "/a"], ["/a", "/b", "/c", "/d", "/e", "/f"]):
+        with pytest.raises(Refused):
+            parse(["try", 1, [["tmpfs", path, 1] for path in paths], [7, 8]])
+
+    assert isinstance(parse(["try", 1, [["tmpfs", path, 1] for path in ("/a", "/ab", "/a.b")], [7, 8]]), Try)
+
+
+@pytest.mark.parametrize("owner", [None, [], [7], [0, 7], [7, 0], [-1, 7], [65535, 7], [True, 7], ["7", 7], [7, 8, 9]])
+def test_an_owner_is_an_ordinary_user_and_group(owner: Any) -> None:
+    with pytest.raises(Refused):
+        parse(["open", 1, "Python3.12", owner])
+
+
 @pytest.mark.parametrize(
     "message",
     [
         None, 7, "open", {}, {"open": 1}, [], [[]], ["open"], ["open", 1], ["open", 1, "Python3.12", "more"],
+        ["try", 1], ["try", 1, [], None],
         ["open", -1, "Python3.12"], ["open", True, "Python3.12"], ["open", 1.0, "Python3.12"], ["open", 1, 3.12],
         ["open", 1, "../etc"], ["open", 1, ""], ["open", 1, "x" * 65], ["open", 1, "a\nb"], ["open", 1, "a\0"],
         ["kill"], ["kill", None], ["kill", "i-1/.."], ["kill", "i-1\n"], ["spawn", "/bin/sh"],

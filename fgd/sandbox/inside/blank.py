@@ -19,11 +19,12 @@ import signal
 import sys
 import traceback
 
-from . import kernel, steps
+from . import kernel, root, steps
 
 CHANNEL = 3
 _SETUP = 4
-_MESSAGE_BYTES = 4096
+_MESSAGE_BYTES = 8192
+_FDS_MAX = 16
 _INSIDE_ID = 1003
 #: A blank that gets no code for so long was made to be kept, and has time to warm up; in a burst of starts it has not.
 _UNHURRIED_S = 0.25
@@ -86,10 +87,10 @@ def start(setup, channel, output, cgroup, config, runtime):
         kernel.send(setup, b"ready")
         if hasattr(runtime, "warm_up") and not select.select([setup], [], [], _UNHURRIED_S)[0]:
             runtime.warm_up()
-        message, fds = kernel.receive(setup, _MESSAGE_BYTES, 1)
+        message, fds = kernel.receive(setup, _MESSAGE_BYTES, _FDS_MAX)
         if not message:
             os._exit(1)
-        _bind(step, json.loads(message.decode("ascii")), fds[0], config)
+        _bind(step, json.loads(message.decode("ascii")), fds[0], fds[1:], config)
         kernel.close_from(_SETUP)
         status = _run(runtime)
     except steps.StepFailed as error:
@@ -129,9 +130,17 @@ def _furnish(step, config):
     os.chdir(config["work_dir"])
 
 
-def _bind(step, order, code, config):
+def _bind(step, order, code, mounts, config):
     step("attach code", config["code_root"])
     kernel.attach_mount(code, config["code_root"])
+    if mounts:
+        step("make room for mounts")
+        root.make_folders(order["mounts"])
+        for fd, path in zip(mounts, order["mounts"]):
+            step("mount", path)
+            kernel.attach_mount(fd, path)
+        step("enter work directory", config["work_dir"])
+        os.chdir(config["work_dir"])
     if order["tmp"]:
         step("resize", "/tmp")
         flags = kernel.MS_REMOUNT | kernel.MS_NOSUID | kernel.MS_NODEV
