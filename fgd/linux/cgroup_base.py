@@ -160,6 +160,14 @@ class Cgroup(ABC):
         """
 
     @abstractmethod
+    def resize(self, memory_bytes: int, cpu_mcpu: int) -> None:
+        """Other limits of memory and millicores for what runs inside; nothing of it is killed for that.
+
+        Raises:
+            OSError: EBUSY: more memory is in use and cannot be reclaimed. Some limits may be the new ones then.
+        """
+
+    @abstractmethod
     def attach(self, pid: int) -> None:
         """Moves a process (all its threads) into the cgroup; what it forks later is born there."""
 

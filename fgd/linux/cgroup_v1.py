@@ -42,13 +42,17 @@ class CgroupV1(Cgroup):
         self.memory_current_path = f"{folders['memory']}/memory.usage_in_bytes"
 
     def set_limits(self, memory_bytes: int, cpu_mcpu: int, pids: int) -> None:
+        self.resize(memory_bytes, cpu_mcpu)
+        write_file(f"{self._folders['pids']}/pids.max", str(pids))
+
+    def resize(self, memory_bytes: int, cpu_mcpu: int) -> None:
+        # Below what is in use the kernel reclaims what it can, and refuses with EBUSY if that does not suffice.
         memory, cpu = self._folders["memory"], self._folders["cpu"]
         set_memory(memory, memory_bytes)
         # 1024 shares are the weight of an ordinary cgroup; a full core has as much.
         write_file(f"{cpu}/cpu.shares", str(max(2, cpu_mcpu * 1024 // 1000)))
         write_file(f"{cpu}/cpu.cfs_period_us", str(CPU_PERIOD_US))
         write_file(f"{cpu}/cpu.cfs_quota_us", str(max(1000, cpu_mcpu * CPU_PERIOD_US // 1000)))
-        write_file(f"{self._folders['pids']}/pids.max", str(pids))
 
     def attach(self, pid: int) -> None:
         for folder in dict.fromkeys(self._folders.values()):

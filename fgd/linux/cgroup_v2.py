@@ -50,11 +50,29 @@ class CgroupV2(Cgroup):
             write_file(f"{folder}/memory.swap.max", "0")
         # Half a sandbox is of no use: the kernel ends all of it.
         write_file(f"{folder}/memory.oom.group", "1")
+        self._set_cpu(cpu_mcpu)
+        write_file(f"{folder}/pids.max", str(pids))
+
+    def resize(self, memory_bytes: int, cpu_mcpu: int) -> None:
+        # A limit below what is in use would have the kernel kill. Below `memory.high` it only reclaims: first that,
+        # then a look at what is left, then the limit.
+        folder = self._folder
+        write_file(f"{folder}/memory.high", str(memory_bytes))
+        try:
+            used_bytes = self.memory_bytes()
+            if used_bytes > memory_bytes:
+                raise OSError(errno.EBUSY, f"{used_bytes} bytes are in use", f"{folder}/memory.max")
+            write_file(f"{folder}/memory.max", str(memory_bytes))
+        finally:
+            write_file(f"{folder}/memory.high", "max")
+        self._set_cpu(cpu_mcpu)
+
+    def _set_cpu(self, cpu_mcpu: int) -> None:
+        folder = self._folder
         quota_us = max(1000, cpu_mcpu * CPU_PERIOD_US // 1000)
         write_file(f"{folder}/cpu.max", f"{quota_us} {CPU_PERIOD_US}")
         # 100 is the weight of an ordinary cgroup; a full core has as much.
         write_file(f"{folder}/cpu.weight", str(min(10_000, max(1, cpu_mcpu // 10))))
-        write_file(f"{folder}/pids.max", str(pids))
 
     def attach(self, pid: int) -> None:
         write_file(f"{self._folder}/cgroup.procs", str(pid))

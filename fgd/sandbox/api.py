@@ -77,6 +77,14 @@ class Sandbox(Protocol):
         What fails later ends the sandbox: the channel reaches its end and `exit_report.reason` tells.
         """
 
+    async def resize(self, limits: Limits) -> None:
+        """Gives a bound sandbox other limits of memory and CPU, frozen or not; returns when they hold.
+
+        Raises:
+            PlatformError: the kernel refused, such as a memory limit below what is in use, or it has ended; all limits
+                are as before.
+        """
+
     def freeze(self) -> None:
         """Stops every process inside; one write. Does nothing if it is frozen or has ended."""
 

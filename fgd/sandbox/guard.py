@@ -87,13 +87,22 @@ class Disks(NamedTuple):
 _NO_DISKS = Disks()
 
 
+class Resize(NamedTuple):
+    """This sandbox, which runs code already, gets other limits. `number` comes back with the answer."""
+
+    number: int
+    sandbox: str
+    memory_mib: int
+    cpu_mcpu: int
+
+
 class Kill(NamedTuple):
     """End this sandbox."""
 
     sandbox: str
 
 
-type Request = Open | Bind | Try | Kill
+type Request = Open | Bind | Resize | Try | Kill
 
 
 def parse_request(data: bytes, disks: Disks = _NO_DISKS) -> Request:
@@ -127,6 +136,13 @@ def parse_request(data: bytes, disks: Disks = _NO_DISKS) -> Request:
                 _digests("dependencies", more.get("dependencies", [])),
                 _mounts(more.get("mounts", []), disks),
                 _owner(more["owner"]) if "owner" in more else DEFAULT_OWNER,
+            )
+        case ["resize", number, sandbox, memory_mib, cpu_mcpu]:
+            return Resize(
+                _number("number", number, 0, 1 << 53),
+                _text("sandbox", sandbox, _ID),
+                _number("memory_mib", memory_mib, *_LIMITS["memory_mib"]),
+                _number("cpu_mcpu", cpu_mcpu, *_LIMITS["cpu_mcpu"]),
             )
         case ["try", number, mounts, owner]:
             return Try(_number("number", number, 0, 1 << 53), _mounts(mounts, disks), _owner(owner))

@@ -13,7 +13,7 @@ from typing import Any, Self
 import trio
 
 from fgd.errors import SandboxError, Unavailable
-from fgd.sandbox.api import Binding, ExitReport
+from fgd.sandbox.api import Binding, ExitReport, Limits
 from fgd.sandbox.mount_plan import Mount, Owner, plain
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,9 @@ class LauncherSandbox:
         if binding.mounts:
             more |= {"mounts": plain(binding.mounts), "owner": [binding.owner.uid, binding.owner.gid]}
         self._host.send(["bind", self.id, binding.code, values, more])
+
+    async def resize(self, limits: Limits) -> None:
+        await self._host.resize(self, limits)
 
     def freeze(self) -> None:
         if not self._frozen and self._reason is None:
@@ -153,6 +156,20 @@ class _Trial:
         self.reason = ""
 
 
+class _Resizing:
+    """A request for other limits that has not been answered."""
+
+    __slots__ = ("answered", "refusal")
+
+    def __init__(self) -> None:
+        self.answered = trio.Event()
+        self.refusal = ""
+
+    def answer(self, refusal: str) -> None:
+        self.refusal = refusal
+        self.answered.set()
+
+
 class LauncherHost:
     """Makes sandboxes by the launcher that `spawn_launcher` started. `run` must run for anything to be answered."""
 
@@ -163,6 +180,7 @@ class LauncherHost:
         self._trials: dict[int, _Trial] = {}
         #: What became of NFS mounts, by number of the export and folder in it: active, mounting, unmounted or an error.
         self.shares: dict[tuple[int, str], str] = {}
+        self._resizings: dict[int, _Resizing] = {}
         self._sandboxes: dict[str, LauncherSandbox] = {}
         self._unsent: list[bytes] = []
         self._flush = trio.Event()
@@ -259,6 +277,10 @@ class LauncherHost:
                     trial.done.set()
             case ["share", export, share, state]:
                 self.shares[(export, share)] = state
+            case ["resized", number, refusal]:
+                resizing = self._resizings.pop(number, None)
+                if resizing is not None:
+                    resizing.answer(refusal)
             case ["gone", name, status, number, oom_kills, reason]:
                 gone = self._sandboxes.pop(name, None)
                 if gone is not None:
@@ -275,6 +297,9 @@ class LauncherHost:
             trial.reason = "the launcher has ended"
             trial.done.set()
         self._trials.clear()
+        for resizing in self._resizings.values():
+            resizing.answer("the launcher has ended")
+        self._resizings.clear()
         for sandbox in self._sandboxes.values():
             # Its zygote dies with the launcher, but on cgroup v1 what is frozen does not act on the kernel's kill.
             sandbox.thaw()
@@ -321,6 +346,18 @@ class LauncherHost:
         finally:
             self._trials.pop(number, None)
         return trial.reason
+
+    async def resize(self, sandbox: LauncherSandbox, limits: Limits) -> None:
+        """See `fgd.sandbox.api.Sandbox.resize`. Not cancelled: whoever gives up waiting would not know the limits."""
+        if self._closing or self._lost:
+            raise Unavailable("sandboxes: shutting down")
+        self._number += 1
+        resizing = self._resizings[self._number] = _Resizing()
+        self.send(["resize", self._number, sandbox.id, limits.memory_mib, limits.cpu_mcpu])
+        with trio.CancelScope(shield=True):
+            await resizing.answered.wait()
+        if resizing.refusal:
+            raise SandboxError(f"sandbox {sandbox.id}: resize: {resizing.refusal}")
 
     async def aclose(self) -> None:
         """Ends all sandboxes and the launcher, and waits until they are gone; `run` then returns."""

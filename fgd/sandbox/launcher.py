@@ -10,6 +10,7 @@ comes by the socket is not believed (`fgd.sandbox.guard`). One thread, one loop,
     ["open", number, runtime, [uid, gid]]          the same; the function has these ids on the host
     ["bind", sandbox, code digest, limits, more]   none; what fails ends the sandbox
     ["try", number, mounts, [uid, gid]]            ["tried", number, "" or what cannot be mounted]
+    ["resize", number, sandbox, MiB, millicores]   ["resized", number, "" or why it was refused]
     ["kill", sandbox]                              none
                                                    ["share", export, share, state], of an NFS mount, whenever it changes
                                                    ["gone", sandbox, exit status or null, signal, OOM kills, reason]
@@ -38,7 +39,7 @@ if __name__ == "__main__":
 
 from fgd.linux import libc
 from fgd.linux.cgroup import open_cgroup_root
-from fgd.sandbox.guard import REQUEST_BYTES, Bind, CodeRoot, Kill, Open, Refused, Try, parse_request
+from fgd.sandbox.guard import REQUEST_BYTES, Bind, CodeRoot, Kill, Open, Refused, Resize, Try, parse_request
 from fgd.sandbox.guard import Disks as DiskCounts
 from fgd.sandbox.launcher_disks import Disks, Made, Share
 from fgd.sandbox.launcher_loop import Loop
@@ -129,6 +130,8 @@ class Launcher:
                 self._bind(request)
             case Try():
                 self._try(request)
+            case Resize():
+                self._resize(request)
             case Kill() if request.sandbox in self._sandboxes:
                 self._sandboxes[request.sandbox].kill("")
 
@@ -271,6 +274,18 @@ class Launcher:
 
         ids = self._first_id
         shares += self._disks.make(request.mounts, request.owner, (ids, ids), ids, tried).shares
+
+    def _resize(self, request: Resize) -> None:
+        sandbox = self._sandboxes.get(request.sandbox)
+        refusal = ""
+        if sandbox is None or sandbox.state != "bound":
+            refusal = "no such sandbox runs"
+        else:
+            try:
+                sandbox.resize(request.memory_mib, request.cpu_mcpu)
+            except OSError as error:
+                refusal = str(error)
+        self._tell(["resized", request.number, refusal])
 
     def _gone(self, sandbox: Sandbox, block: int, status: int | None, oom_kills: int) -> None:
         del self._sandboxes[sandbox.name]

@@ -84,6 +84,21 @@ class Sandbox:
             self._set_limits(limits)
         self._limits = limits
 
+    def resize(self, memory_mib: int, cpu_mcpu: int) -> None:
+        """Gives it other limits of memory and CPU while it runs.
+
+        Raises:
+            OSError: the kernel refused; the limits are as before.
+        """
+        old = self._limits
+        try:
+            self.cgroup.resize(memory_mib * _MIB, cpu_mcpu)
+        except OSError:
+            with suppress(OSError):  # what took effect is taken back; larger than what is in use always works
+                self._set_limits(old)
+            raise
+        self._limits = old._replace(memory_mib=memory_mib, cpu_mcpu=cpu_mcpu)
+
     def _opened(self) -> None:
         """Hands the descriptors over and closes our copies."""
         self.state = "blank"

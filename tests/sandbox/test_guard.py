@@ -18,6 +18,7 @@ from fgd.sandbox.guard import (
     Open,
     Refused,
     Request,
+    Resize,
     Try,
     failure_text,
     parse_request,
@@ -34,12 +35,13 @@ def parse(message: Any) -> Request:
     return parse_request(json.dumps(message).encode(), Disks(roots=2, exports=1))
 
 
-def test_the_three_requests_are_understood() -> None:
+def test_the_requests_are_understood() -> None:
     assert Open(7, "Python3.12") == parse(["open", 7, "Python3.12"])
     assert Open(8, "C#(.NET Core 3.1)") == parse(["open", 8, "C#(.NET Core 3.1)"])
     assert Bind("i-1", DIGEST, LimitValues(*LIMITS)) == parse(["bind", "i-1", DIGEST, LIMITS, {}])
     bound = Bind("i-1", DIGEST, LimitValues(*LIMITS), (OTHER,))
     assert bound == parse(["bind", "i-1", DIGEST, LIMITS, {"dependencies": [OTHER]}])
+    assert Resize(9, "i-1", 512, 600) == parse(["resize", 9, "i-1", 512, 600])
     assert Kill("i-1") == parse(["kill", "i-1"])
 
 
@@ -94,6 +96,9 @@ def test_an_owner_is_an_ordinary_user_and_group(owner: Any) -> None:
         ["try", 1], ["try", 1, [], None],
         ["open", -1, "Python3.12"], ["open", True, "Python3.12"], ["open", 1.0, "Python3.12"], ["open", 1, 3.12],
         ["open", 1, "../etc"], ["open", 1, ""], ["open", 1, "x" * 65], ["open", 1, "a\nb"], ["open", 1, "a\0"],
+        ["resize"], ["resize", 1, "i-1", 512], ["resize", 1, "i-1", 512, 600, 1], ["resize", "1", "i-1", 512, 600],
+        ["resize", 1, "../x", 512, 600], ["resize", 1, "i-1", 0, 600], ["resize", 1, "i-1", 1 << 21, 600],
+        ["resize", 1, "i-1", True, 600], ["resize", 1, "i-1", 512, 0], ["resize", 1, "i-1", 512, None],
         ["kill"], ["kill", None], ["kill", "i-1/.."], ["kill", "i-1\n"], ["spawn", "/bin/sh"],
         ["bind", "i-1", DIGEST], ["bind", "i-1", DIGEST, LIMITS], ["bind", "i-1", "../" + "a" * 64, LIMITS, {}],
         ["bind", "i-1", "a/b", LIMITS, {}], ["bind", "i-1", DIGEST + "\n", LIMITS, {}],
