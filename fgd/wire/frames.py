@@ -17,7 +17,10 @@ Bodies:
     ERROR   runtime -> daemon   <IQI>: code 4001..., memory, run time; then the error JSON. Call id 0: start failed
     LOG     runtime -> daemon   <Bd>: level (0 raw, 10 DEBUG ... 40 ERROR), epoch seconds; UTF-8 text of whole lines
     CANCEL  daemon -> runtime   empty
-    HEARTBEAT both ways         empty question; answer one byte 1 or 0
+    HEARTBEAT both ways         empty question; answer one byte 1 or 0, after 0 why (UTF-8)
+    SIZE    daemon -> runtime   JSON {"memory_mib", "cpu_mcpu"}: the instance has other limits now; only between calls
+    STOP    daemon -> runtime   <36sd>: request id, deadline (epoch seconds); the runtime calls the pre-stop handler and
+                                answers with RESULT or ERROR, after which it is ended
 """
 
 import struct
@@ -31,6 +34,7 @@ _INVOKE_HEAD_BYTES: Final = INVOKE_HEAD.size
 _INVOKE_WHOLE: Final = struct.Struct("<IBBHQ36sdI")
 RESULT_HEAD: Final = struct.Struct("<IQI")
 LOG_HEAD: Final = struct.Struct("<Bd")
+STOP_BODY: Final = struct.Struct("<36sd")
 
 INIT: Final = 1
 INVOKE: Final = 2
@@ -42,6 +46,8 @@ CHUNK: Final = 7
 CANCEL: Final = 8
 READY: Final = 9
 LOADED: Final = 10
+SIZE: Final = 11
+STOP: Final = 12
 
 #: RESULT flags: the result was a string, sent as it is; without it the body is JSON.
 FLAG_TEXT: Final = 1
@@ -66,6 +72,11 @@ def invoke_frame(call_id: int, request_id: str, deadline_s: float, event: bytes,
     body_bytes = _INVOKE_HEAD_BYTES + len(extras) + len(event)
     head = _INVOKE_WHOLE.pack(body_bytes, INVOKE, 0, 0, call_id, request_id.encode("ascii"), deadline_s, len(extras))
     return head + extras + event if extras else head + event
+
+
+def stop_frame(call_id: int, request_id: str, deadline_s: float) -> bytes:
+    """A STOP frame. `deadline_s` in epoch seconds."""
+    return frame(STOP, call_id, STOP_BODY.pack(request_id.encode("ascii"), deadline_s))
 
 
 class FrameReader:
@@ -93,7 +104,7 @@ class FrameReader:
         at, end = 0, len(data)
         while end - at >= HEADER_BYTES:
             length, kind, flags, zero, call_id = HEADER.unpack_from(data, at)
-            if not 1 <= kind <= LOADED or zero:
+            if not 1 <= kind <= STOP or zero:
                 raise WireError(f"frame of unknown type {kind}")
             if length > (MAX_LOG_BYTES if kind == LOG else MAX_BODY_BYTES):
                 raise WireError(f"frame of type {kind} with a body of {length} bytes")

@@ -14,12 +14,16 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, _FOLDER)
 try:
     # all of them: Python 2.7 empties a module that neither `sys.modules` nor anything else refers to
-    from _fgd_runtime import channel, context, failures, loader, output, reaper, serial, start, threads, values
+    from _fgd_runtime import (
+        channel, context, failures, heartbeat, loader, output, prestop, reaper, relay, serial, start, threads, values,
+    )  # fmt: skip
 finally:
     if _FOLDER in sys.path:
         sys.path.remove(_FOLDER)
 
-_PARTS = (channel, context, failures, loader, output, reaper, serial, start, threads, values)
+_PARTS = (
+    channel, context, failures, heartbeat, loader, output, prestop, reaper, relay, serial, start, threads, values,
+)  # fmt: skip
 
 #: Modules that nearly every function imports. Loaded before the fork they cost each function nothing.
 _COMMON = (
@@ -47,6 +51,8 @@ def serve(fd):
     """Takes over the channel and serves calls until it ends; never returns."""
     started = start.start(fd, _FOLDER)
     if started.concurrency == 1:
+        if started.heartbeat is not None:
+            started.channel = relay.Relay(started.channel, started.heartbeat)
         serial.serve_one_by_one(started)
     else:
         threads.serve_many(started)

@@ -24,10 +24,12 @@ INVOKE_HEAD = struct.Struct("<36sdI")
 INVOKE_WHOLE = struct.Struct("<IBBHQ36sdI")
 #: Header and head of RESULT and ERROR: length, type, flags, 0, call id, code, memory in bytes, run time in us.
 RESULT_WHOLE = struct.Struct("<IBBHQIQI")
+#: Body of STOP: request id, deadline.
+STOP_BODY = struct.Struct("<36sd")
 #: Header and head of LOG: length, type, flags, 0, call id, level, epoch seconds.
 LOG_WHOLE = struct.Struct("<IBBHQBd")
 
-INIT, INVOKE, RESULT, ERROR, LOG, HEARTBEAT, CHUNK, CANCEL, READY, LOADED = range(1, 11)
+INIT, INVOKE, RESULT, ERROR, LOG, HEARTBEAT, CHUNK, CANCEL, READY, LOADED, SIZE, STOP = range(1, 13)
 FLAG_TEXT = 1
 
 #: Longest body that is read: the largest event with its head and extras.
@@ -134,7 +136,7 @@ class Channel(object):
         while len(data) < HEADER.size:
             data += self.read_some()
         length, kind, flags, zero, call_id = HEADER.unpack_from(data)
-        if not INIT <= kind <= READY or zero or length > MAX_BODY_BYTES:
+        if not INIT <= kind <= STOP or zero or length > MAX_BODY_BYTES:
             _exit(EXIT_BROKEN)
         stop = HEADER.size + length
         if len(data) < stop:

@@ -6,11 +6,14 @@ import sys
 
 from _fgd_runtime.values import PY2, native, text_type
 
-ENTRY, THREW, TOO_LARGE, NOT_ENCODABLE, INITIALIZER, CANCELLED = 4001, 4002, 4004, 4007, 4009, 4208
+ENTRY, THREW, TOO_LARGE, HEARTBEAT_ENTRY, NOT_ENCODABLE, INITIALIZER, CANCELLED = (
+    4001, 4002, 4004, 4006, 4007, 4009, 4208,
+)  # fmt: skip
 
 _PREFIX = {
     ENTRY: "function entry exception, error: ",
     THREW: "function invocation exception, error: ",
+    HEARTBEAT_ENTRY: "heartbeat function exception, error: ",
     NOT_ENCODABLE: "function result is invalid, error: ",
     INITIALIZER: "function initialization exception, error: ",
 }

@@ -153,31 +153,33 @@ def _not_found(parts):
     return LoadFailure("FunctionLoadError", "not found module './%s.py'" % "/".join(parts))
 
 
-def entry(module, name, parts, wanted):
+def entry(module, name, parts, wanted, what="handler"):
     """The function `name` of a module, which must be able to take `wanted` positional arguments.
+
+    `what` is the word by which a failure calls it.
 
     Raises:
         LoadFailure: it is missing, not callable, or takes another number of arguments.
     """
     function = getattr(module, name, None)
     if function is None:
-        raise LoadFailure("FunctionConfigError", "handler '%s' not found in module './%s.py'" % (name, "/".join(parts)))
+        raise LoadFailure("FunctionConfigError", "%s '%s' not found in module './%s.py'" % (what, name, "/".join(parts)))
     if not callable(function):
         raise LoadFailure(
-            "FunctionConfigError", "handler '%s' in module './%s.py' is not callable" % (name, "/".join(parts))
+            "FunctionConfigError", "%s '%s' in module './%s.py' is not callable" % (what, name, "/".join(parts))
         )
-    takes = _takes(function, wanted)
+    takes = parameters(function, wanted)
     if takes is not None:
         raise LoadFailure("FunctionLoadError", refusal(wanted, takes))
     return function
 
 
 def refusal(wanted, takes):
-    what = "handler" if wanted == 2 else "initializer"
-    return "%s expect to have %d parameter%s, but received %d" % (what, wanted, "s" if wanted > 1 else "", takes)
+    what = ("heartbeat", "initializer", "handler")[wanted]
+    return "%s expect to have %d parameter%s, but received %d" % (what, wanted, "" if wanted == 1 else "s", takes)
 
 
-def _takes(function, wanted):
+def parameters(function, wanted):
     """None if a call with `wanted` arguments can begin, else the number of parameters that it has.
 
     Looks at plain functions and methods only; other callables are found out by calling them.

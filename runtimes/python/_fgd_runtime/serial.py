@@ -8,7 +8,7 @@ strikes between two statements of ours; `call_id` tells whether there is a call 
 import sys
 
 from _fgd_runtime.channel import (
-    ERROR, EXIT_BROKEN, EXIT_UNSURE, FLAG_TEXT, HEADER, HEARTBEAT, INVOKE, INVOKE_HEAD, INVOKE_WHOLE,
+    CANCEL, ERROR, EXIT_BROKEN, EXIT_UNSURE, FLAG_TEXT, INVOKE, INVOKE_HEAD, INVOKE_WHOLE,
     RESULT, RESULT_WHOLE, _exit, _getpid,
 )  # fmt: skip
 from _fgd_runtime.context import Context
@@ -65,10 +65,9 @@ class _Loop(object):
                 channel.rest = data
                 kind, _, call_id, data = next_frame()
                 if kind != INVOKE:
-                    if kind == HEARTBEAT:
-                        channel.send(HEADER.pack(1, HEARTBEAT, 0, 0, call_id) + b"\x01")
-                    elif kind != 8:  # CANCEL: the call is over already, or the daemon ends the process
+                    if not started.control(kind, call_id, data) and kind != CANCEL:
                         _exit(EXIT_BROKEN)
+                    # CANCEL: the call is over already, or the daemon ends the process
                     continue
                 if len(data) < INVOKE_HEAD.size:
                     _exit(EXIT_BROKEN)

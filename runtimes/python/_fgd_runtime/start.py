@@ -7,11 +7,15 @@ import signal
 import sys
 import time
 
-from _fgd_runtime.channel import ERROR, EXIT_BROKEN, HEADER, HEARTBEAT, INIT, LOADED, READY, RESULT_WHOLE, Channel
+from _fgd_runtime.channel import (
+    ERROR, EXIT_BROKEN, HEADER, HEARTBEAT, INIT, LOADED, READY, RESULT_WHOLE, SIZE, STOP, Channel,
+)  # fmt: skip
 from _fgd_runtime.context import Context, Instance
-from _fgd_runtime.failures import ENTRY, INITIALIZER, LoadFailure, failure_body
+from _fgd_runtime.failures import ENTRY, HEARTBEAT_ENTRY, INITIALIZER, LoadFailure, failure_body
+from _fgd_runtime.heartbeat import Heartbeat
 from _fgd_runtime.loader import enter_code_root, entry, load_module, refusal, split_handler
 from _fgd_runtime.output import Sink, TextStream, follow_threads
+from _fgd_runtime.prestop import PreStop
 from _fgd_runtime.values import decode_event, encode_result, native
 
 _KEPT = []
@@ -66,13 +70,16 @@ def warm_again():
 class Started(object):
     """A process that is ready for calls."""
 
-    def __init__(self, channel, sink, instance, handler, code_root, concurrency, ready):
+    def __init__(self, channel, sink, instance, handler, code_root, concurrency, heartbeat, pre_stop, ready):
         self.channel = channel
         self.sink = sink
         self.instance = instance
         self.handler = handler
         self.code_root = code_root
         self.concurrency = concurrency
+        #: None where the function has none.
+        self.heartbeat = heartbeat
+        self.pre_stop = pre_stop
         self._ready = ready
 
     def announce(self):
@@ -80,6 +87,32 @@ class Started(object):
         frame, self._ready = self._ready, None
         if frame is not None:
             self.channel.send(frame)
+
+
+    def control(self, kind, call_id, body):
+        """Acts on a frame that is about the instance and not about a call; whether it was one."""
+        if kind == HEARTBEAT:
+            if self.heartbeat is None:
+                self.channel.send(HEADER.pack(1, HEARTBEAT, 0, 0, call_id) + b"\x01")
+            else:
+                self.heartbeat.ask(call_id)
+        elif kind == SIZE:
+            self.resize(body)
+        elif kind == STOP and self.pre_stop is not None:
+            self.pre_stop.call(call_id, body)
+        else:
+            return False
+        return True
+
+    def resize(self, body):
+        """The instance has other limits."""
+        size = decode_event(body)
+        self.instance.memory_mib, self.instance.cpu_mcpu = int(size["memory_mib"]), int(size["cpu_mcpu"])
+        for name, value in (("RUNTIME_MEMORY", size["memory_mib"]), ("RUNTIME_CPU", size["cpu_mcpu"])):
+            try:
+                os.environ[name] = str(value)
+            except Exception:  # the function has put something of its own there
+                pass
 
 
 def start(fd, own_folder):
@@ -121,6 +154,9 @@ def start(fd, own_folder):
         parts, name = split_handler(handler_name)
         module = load_module(parts, code_root)
         handler = entry(module, name, parts, 2)
+        pre_stop = _pre_stop(init, parts, module, code_root, channel, sink, instance)
+        code = HEARTBEAT_ENTRY
+        heartbeat = _heartbeat(init, parts, module, code_root, channel, sink)
         loaded = ticks()
         code = INITIALIZER
         if initializer_name and not initializer_name.endswith("."):
@@ -140,7 +176,7 @@ def start(fd, own_folder):
     )  # fmt: skip
     body = body.encode("ascii")
     ready = HEADER.pack(len(body), READY, 0, 0, 0) + body
-    return Started(channel, sink, instance, handler, code_root, concurrency, ready)
+    return Started(channel, sink, instance, handler, code_root, concurrency, heartbeat, pre_stop, ready)
 
 
 def _fresh_process():
@@ -172,6 +208,28 @@ def _set_environment(env):
             continue  # a name with "=" or a value with NUL: no process can have it
     if "TZ" in env:
         time.tzset()
+
+
+def _named(name, parts, module, code_root):
+    """Module and place of an entry that may be in the handler's file."""
+    there, function = split_handler(name)
+    return (module if there == parts else load_module(there, code_root)), there, function
+
+
+def _heartbeat(init, parts, module, code_root, channel, sink):
+    name = native(init.get("heartbeat") or "")
+    if not name:
+        return None
+    module, there, function = _named(name, parts, module, code_root)
+    return Heartbeat(entry(module, function, there, 0, "heartbeat function"), channel, sink, code_root)
+
+
+def _pre_stop(init, parts, module, code_root, channel, sink, instance):
+    name = native(init.get("pre_stop") or "")
+    if not name:
+        return None
+    module, there, function = _named(name, parts, module, code_root)
+    return PreStop(module, function, there, channel, sink, instance, code_root)
 
 
 def _initialize(name, init, instance, handler_parts, handler_module, code_root):

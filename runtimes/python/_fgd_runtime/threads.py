@@ -18,7 +18,7 @@ import sys
 import threading
 
 from _fgd_runtime.channel import (
-    CANCEL, ERROR, EXIT_BROKEN, FLAG_TEXT, HEADER, HEARTBEAT, INVOKE, INVOKE_HEAD, RESULT, RESULT_WHOLE, _exit,
+    CANCEL, ERROR, EXIT_BROKEN, FLAG_TEXT, INVOKE, INVOKE_HEAD, RESULT, RESULT_WHOLE, _exit,
     _get_ident, _getpid,
 )  # fmt: skip
 from _fgd_runtime.context import Context
@@ -62,9 +62,7 @@ class _Reader(object):
                 self.hand_out((call_id, body))
             elif kind == CANCEL:
                 self.cancel(call_id)
-            elif kind == HEARTBEAT:
-                channel.send(HEADER.pack(1, HEARTBEAT, 0, 0, call_id) + b"\x01")
-            else:
+            elif not self.started.control(kind, call_id, body):
                 _exit(EXIT_BROKEN)
 
     def hand_out(self, job):
