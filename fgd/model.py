@@ -60,6 +60,13 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     #: Requests that one instance takes at once, 1-1000.
     concurrent_num: int = 1
     dependencies: tuple[DependencyUse, ...] = ()
+    #: Whether a request may choose the memory of its instance (X-Cff-Instance-Memory).
+    dynamic_memory: bool = False
+    #: Asked every five seconds whether the instance is well; "" for none.
+    heartbeat_handler: str = ""
+    #: Called before an instance ends in an orderly way, and how long it may take; "" and 0 for none.
+    pre_stop_handler: str = ""
+    pre_stop_timeout_s: int = 0
     created_s: float
     last_modified_s: float
     #: Wire fields that fgd stores and gives back but does not act on (xrole, enterprise_project_id, ...): JSON values.

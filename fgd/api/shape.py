@@ -16,7 +16,7 @@ from fgd.model import Alias, AsyncConfig, Function
 _UNSET: Final = dict.fromkeys(
     (
         "func_vpc", "func_vpc_id", "mount_config", "custom_image", "network_controller", "domain_names", "peering_cidr",
-        "gpu_memory", "gpu_type", "pre_stop_handler", "pre_stop_timeout", "heartbeat_handler", "restore_hook_handler",
+        "gpu_memory", "gpu_type", "restore_hook_handler",
         "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
         "function_async_config", "app_xrole", "xrole", "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
@@ -24,7 +24,7 @@ _UNSET: Final = dict.fromkeys(
 )  # fmt: skip
 _OFF: Final = dict.fromkeys(
     (
-        "is_stateful_function", "enable_dynamic_memory", "enable_auth_in_header", "enable_class_isolation", "long_time",
+        "is_stateful_function", "enable_auth_in_header", "enable_class_isolation", "long_time",
         "is_bridge_function", "apig_route_enable", "allow_ephemeral_storage", "is_return_stream",
         "reserved_instance_idle_mode", "enable_lts_log",
     ),

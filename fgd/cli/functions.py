@@ -63,6 +63,8 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
     strategy = function.get("strategy_config") or {}
     limit = strategy.get("concurrency")
     initializer = function.get("initializer_handler")
+    pre_stop = function.get("pre_stop_handler")
+    by_request = "; a request may choose" if function.get("enable_dynamic_memory") else ""
     print_fields(
         [
             ("urn", function["func_urn"]),
@@ -70,7 +72,9 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("runtime", function["runtime"]),
             ("handler", function["handler"]),
             ("initializer", f"{initializer} ({function.get('initializer_timeout')} s)" if initializer else ""),
-            ("memory", f"{function['memory_size']} MB, {function.get('cpu')} millicores"),
+            ("heartbeat", function.get("heartbeat_handler")),
+            ("pre-stop", f"{pre_stop} ({function.get('pre_stop_timeout')} s)" if pre_stop else ""),
+            ("memory", f"{function['memory_size']} MB, {function.get('cpu')} millicores{by_request}"),
             ("timeout", f"{function['timeout']} s"),
             ("instances", {0: "disabled", -1: "no limit"}.get(limit, f"at most {limit}") if limit is not None else ""),
             ("concurrency", f"{strategy.get('concurrent_num', 1)} at once per instance"),

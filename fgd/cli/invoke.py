@@ -40,9 +40,11 @@ def invoke(args: argparse.Namespace) -> int:
     """Prints the function's result to standard output, everything else to standard error."""
     event = read_event(args.data)
     client = Client(args.admin_socket, timeout_s=_WAIT_S)
+    headers = {} if args.memory is None else {"X-Cff-Instance-Memory": str(args.memory)}
     if args.async_:
-        return _enqueue(client, args, event)
-    headers = {"X-Cff-Log-Type": "tail"} if args.tail else {}
+        return _enqueue(client, args, event, headers)
+    if args.tail:
+        headers["X-Cff-Log-Type"] = "tail"
     answer = client.send("POST", client.functions_path(args.function, "invocations"), raw=event, headers=headers)
     if answer.status >= 400:
         raise refusal(answer)
@@ -73,9 +75,12 @@ def invoke(args: argparse.Namespace) -> int:
     return EXIT_FUNCTION if failed else 0
 
 
-def _enqueue(client: Client, args: argparse.Namespace, event: bytes) -> int:
+def _enqueue(client: Client, args: argparse.Namespace, event: bytes, headers: dict[str, str]) -> int:
     path = client.functions_path(args.function, "invocations-async")
-    accepted = client.call("POST", path, raw=event)
+    answer = client.send("POST", path, raw=event, headers=headers)
+    if answer.status >= 400:
+        raise refusal(answer)
+    accepted = json.loads(answer.body)
     if args.json:
         print_json(accepted)
     else:

@@ -106,6 +106,13 @@ def _settings(parser: argparse.ArgumentParser) -> None:
         "--initializer", metavar="FILE.FUNCTION", help="called once per instance, before its first event"
     )
     parser.add_argument("--initializer-timeout", type=int, metavar="S", help="limit of the initializer, 1-300 seconds")
+    parser.add_argument("--dynamic-memory", action=argparse.BooleanOptionalAction,
+                        help="let a request choose the memory of its instance (fgd invoke --memory)")  # fmt: skip
+    parser.add_argument("--heartbeat", metavar="FILE.FUNCTION",
+                        help="asked every 5 s whether the instance is well; '' takes it away")  # fmt: skip
+    parser.add_argument("--pre-stop", metavar="FILE.FUNCTION",
+                        help="called before an instance ends; '' takes it away")  # fmt: skip
+    parser.add_argument("--pre-stop-timeout", type=int, metavar="S", help="limit of that, 1-90 seconds (default 10)")
     parser.add_argument("--concurrency", type=int, metavar="N", help="events that one instance takes at once, 1-1000")
     parser.add_argument("--max-instances", type=int, metavar="N", help="instances at most: 1-1000, -1 no limit")
     parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
@@ -127,6 +134,8 @@ def _invoke(commands: _Group) -> None:
     parser.add_argument("function", metavar="NAME", help="name, package:name or URN; also name@VERSION and name@!ALIAS")
     parser.add_argument("--data", metavar="JSON|@FILE|-", default="{}",
                         help="the event: JSON, @ and a file's name, or - for standard input (default {})")  # fmt: skip
+    parser.add_argument("--memory", type=int, metavar="MB",
+                        help="memory of the instance, of a function with --dynamic-memory: 128, ... 10240")  # fmt: skip
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--async", dest="async_", action="store_true", help="queue it and print its request id")
     how.add_argument("--tail", action="store_true", help="print the end of its log to standard error")

@@ -38,6 +38,10 @@ def config_fields(args: argparse.Namespace) -> dict[str, Any]:
         "timeout": args.timeout,
         "initializer_handler": args.initializer,
         "initializer_timeout": args.initializer_timeout,
+        "enable_dynamic_memory": args.dynamic_memory,
+        "heartbeat_handler": args.heartbeat,
+        "pre_stop_handler": args.pre_stop,
+        "pre_stop_timeout": args.pre_stop_timeout,
         "description": args.description,
     }
     if args.initializer and args.initializer_timeout is None:

@@ -26,6 +26,8 @@ class Furnisher:
             {
                 "handler": function.handler,
                 "initializer": function.initializer_handler,
+                "heartbeat": function.heartbeat_handler,
+                "pre_stop": function.pre_stop_handler,
                 "initializer_timeout_s": function.initializer_timeout_s,
                 "timeout_s": function.timeout_s,
                 "concurrency": function.concurrent_num,

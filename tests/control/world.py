@@ -11,6 +11,7 @@ from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.dependencies import Dependencies
 from fgd.control.facets.dependencies import DependencyFacet
+from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.fields import NewFunction, parse_new
 from fgd.control.functions import Functions
 from fgd.control.versions import Versions
@@ -58,7 +59,7 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
             code,
             catalog.secrets,
             lambda: 1.0,
-            facets=(DependencyFacet(config, dependencies),),
+            facets=(DependencyFacet(config, dependencies), LifecycleFacet()),
             shared=dependencies,
         )
         versions = Versions(functions, directory, catalog, lambda: 1.0)
