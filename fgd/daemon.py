@@ -35,6 +35,7 @@ from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
 from fgd.control.facets.dependencies import DependencyFacet
+from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
@@ -242,7 +243,7 @@ class _Node:
                 code,
                 catalog.secrets,
                 clock.time_s,
-                facets=(TagsFacet(), DependencyFacet(config, dependencies)),
+                facets=(TagsFacet(), DependencyFacet(config, dependencies), LifecycleFacet()),
                 shared=dependencies,
             )
             tag_store = TagStore(catalog.database)

@@ -70,6 +70,7 @@ class _Series:
         "cold",
         "cold_us",
         "count",
+        "heartbeats_failed",
         "labels",
         "lines_dropped",
         "memory_peak",
@@ -95,6 +96,7 @@ class _Series:
         self.cold_us = [0, 0, 0]
         self.throttled = 0
         self.lines_dropped = 0
+        self.heartbeats_failed = 0
 
 
 class Metrics:
@@ -159,6 +161,10 @@ class Metrics:
         """Log lines of a function that were over its rate and thrown away."""
         self._of(func_id, version).lines_dropped += count
 
+    def heartbeat_failed(self, func_id: str, version: str) -> None:
+        """An instance was ended because its heartbeat function said so, or said nothing."""
+        self._of(func_id, version).heartbeats_failed += 1
+
     def evicted(self, count: int = 1) -> None:
         """Idle instances ended to make room for others."""
         self._evicted += count
@@ -201,7 +207,9 @@ class Metrics:
             if not project_id or series.project_id == project_id
         ]
         other = self._other
-        if not project_id and (other.count or other.starts or other.throttled or other.lines_dropped):
+        if not project_id and (
+            other.count or other.starts or other.throttled or other.lines_dropped or other.heartbeats_failed
+        ):
             every.append(other)
         yield from _invocations(every)
         yield from _starts(every)
@@ -209,6 +217,8 @@ class Metrics:
                            ((one.labels, one.throttled) for one in every))  # fmt: skip
         yield from _family("fgd_log_lines_dropped_total", "counter", "Log lines over the rate of their instance.",
                            ((one.labels, one.lines_dropped) for one in every))  # fmt: skip
+        yield from _family("fgd_heartbeat_failures_total", "counter", "Instances ended by their heartbeat.",
+                           ((one.labels, one.heartbeats_failed) for one in every))  # fmt: skip
         yield from self._function_gauges(project_id)
         yield from _node(self._node)
         yield from _family("fgd_evictions_total", "counter", "Idle instances ended to make room for others.",

@@ -46,7 +46,7 @@ class Status:
     def instances(self) -> dict[str, int]:
         """How many instances there are of each function that has any, by its id."""
         found: dict[str, int] = {}
-        for (func_id, _), pool in self._scheduler.pools.items():
+        for (func_id, _, _), pool in self._scheduler.pools.items():
             found[func_id] = found.get(func_id, 0) + len(pool.instances)
         return found
 
@@ -55,14 +55,14 @@ class Status:
         scheduler = self._scheduler
         budget = scheduler.budget
         gauges: dict[tuple[str, str], Gauges] = {}
-        for key, pool in scheduler.pools.items():
-            states: dict[str, int] = {}
-            used = 0
+        for (func_id, version_name, _), pool in scheduler.pools.items():
+            of_version = gauges.setdefault((func_id, version_name), Gauges({}))
+            states = dict(of_version.instances)
             for instance in pool.instances:
                 state = _state_name(instance.state, bool(instance.calls), instance.frozen)
                 states[state] = states.get(state, 0) + 1
-                used += instance.sandbox.memory_bytes()
-            gauges[key] = Gauges(states, used)
+                of_version.memory_bytes += instance.sandbox.memory_bytes()
+            of_version.instances = states
         node = NodeGauges(
             instances=scheduler.count(),
             blanks=scheduler.blanks.count(),

@@ -170,6 +170,7 @@ own code or settings are to blame.
 | 4001 | the handler's file or name was not found, or does not fit |
 | 4002 | the handler raised an exception |
 | 4004 | the result is over 6 MB |
+| {codes.HEARTBEAT} | the heartbeat function failed or was not found; the instance was ended |
 | 4007 | the result cannot be written as JSON |
 | 4009 | the initializer raised an exception |
 | {codes.TIMED_OUT} | the time limit of the function passed; the instance was ended |

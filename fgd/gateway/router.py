@@ -35,13 +35,17 @@ from fgd.urn import FunctionUrn, parse_urn
 _LOG = logging.getLogger("fgd.gateway")
 _ROUTES_MAX: Final = 10000
 _NO_EVENT: Final = b"{}"
+_SIZES: Final = {str(size).encode("ascii"): size for size in MEMORY_SIZES_MIB}
 _EVENT = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Route:
     """Where a target leads. `function` is right as long as `generation` is the directory's."""
 
-    __slots__ = ("async_", "function", "generation", "limit_bytes", "options", "project_id", "split", "urn", "urn_text")
+    __slots__ = (
+        "async_", "function", "generation", "limit_bytes", "options", "project_id", "sizes", "split", "urn",
+        "urn_text",
+    )  # fmt: skip
 
     def __init__(self, project_id: str, urn_text: str, *, async_: bool) -> None:
         self.project_id = project_id
@@ -54,6 +58,8 @@ class Route:
         #: Set where the URN names an alias.
         self.split: Split | None = None
         self.options = PLAIN
+        #: Options of requests that choose their memory, by the header's value.
+        self.sizes: dict[bytes, CallOptions] = {}
 
 
 class InvocationRouter:
@@ -111,8 +117,8 @@ class InvocationRouter:
                 body = _NO_EVENT
             else:
                 _check_event(body)
-            if "enable_dynamic_memory" in function.echo:
-                _check_memory_wish(function, head)
+            if function.dynamic_memory:
+                options = _with_memory(route, head)
             request_id = new_request_id()
             if route.async_:
                 self._enqueue(connection, function, request_id, body, options)
@@ -148,6 +154,7 @@ class InvocationRouter:
         route.split = split = self._directory.split(route.urn)
         if split is not None and not route.options.alias:
             route.options = CallOptions(alias=split.alias.name)
+            route.sizes.clear()
         route.generation = generation
         if target not in self._routes:
             if len(self._routes) >= _ROUTES_MAX:
@@ -213,18 +220,21 @@ def _check_event(body: bytes) -> None:
         raise NotAcceptable("event: is nested too deeply") from error
 
 
-def _check_memory_wish(function: Function, head: Head) -> None:
-    """X-Cff-Instance-Memory counts only where the function has dynamic memory switched on (user guide 3.11).
+def _with_memory(route: Route, head: Head) -> CallOptions:
+    """The options of a request to a function with dynamic memory (user guide, section 3.11).
 
     Raises:
-        NotAcceptable: a size that is not in the list.
+        NotAcceptable: X-Cff-Instance-Memory names a size that is not in the list, or comes more than once.
     """
-    if function.echo.get("enable_dynamic_memory") is not True:
-        return
-    sizes = [str(size).encode("ascii") for size in MEMORY_SIZES_MIB]
-    for name, value in head.headers:
-        if name == b"x-cff-instance-memory" and value.strip() not in sizes:
+    wishes = [value.strip() for name, value in head.headers if name == b"x-cff-instance-memory"]
+    if not wishes:
+        return route.options
+    options = route.sizes.get(wishes[0])
+    if options is None or len(wishes) > 1:
+        if len(wishes) > 1 or wishes[0] not in _SIZES:
             raise NotAcceptable(
                 f"X-Cff-Instance-Memory: must be one of {', '.join(map(str, MEMORY_SIZES_MIB))}, "
-                f"not {value[:20].decode('latin-1')!r}"
+                f"not {b', '.join(wishes)[:40].decode('latin-1')!r}"
             )
+        options = route.sizes[wishes[0]] = CallOptions(alias=route.options.alias, memory_mib=_SIZES[wishes[0]])
+    return options

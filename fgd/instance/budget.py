@@ -22,6 +22,23 @@ class Budget:
         self.promised_mib += memory_mib
         return True
 
+    def would_fit(self, memory_mib: int, leaving_mib: int, leaving: int) -> bool:
+        """Whether there will be room once instances with that much memory have gone."""
+        if self.instances - leaving >= self.instances_max:
+            return False
+        return self.instances == leaving or self.promised_mib - leaving_mib + memory_mib <= self.memory_max_mib
+
+    def grow(self, by_mib: int) -> bool:
+        """Makes a token larger if there is room; the only instance may grow to any size."""
+        if self.instances > 1 and self.promised_mib + by_mib > self.memory_max_mib:
+            return False
+        self.promised_mib += by_mib
+        return True
+
+    def shrink(self, by_mib: int) -> None:
+        """Makes a token smaller."""
+        self.promised_mib -= by_mib
+
     def give_back(self, memory_mib: int) -> None:
         self.instances -= 1
         self.promised_mib -= memory_mib

@@ -5,6 +5,7 @@ from typing import Final
 
 from fgd.call import Outcome
 
+HEARTBEAT: Final = 4006
 TIMED_OUT: Final = 4010
 INIT_FAILED: Final = 4201
 INIT_TIMED_OUT: Final = 4211
@@ -15,7 +16,7 @@ PROTOCOL: Final = 4014
 
 #: What a runtime may say of a call (runtimes/python/README.md, and what runtimes of other languages need). Each code is
 #: a series of the metrics, so a hostile one must not be able to make up more.
-RUNTIME_CODES: Final = frozenset((4001, 4002, 4003, 4004, 4005, 4007, 4009, CANCELLED))
+RUNTIME_CODES: Final = frozenset((4001, 4002, 4003, 4004, 4005, HEARTBEAT, 4007, 4009, CANCELLED))
 
 #: Codes that the user's code answers for, as opposed to the platform.
 _LAST_FUNCTION_CODE: Final = 4299

@@ -2,8 +2,10 @@
 
 States and what may follow:
     STARTING  -> READY (READY frame), DEAD
-    READY     -> DRAINING (replaced, too old, a call that would not stop), DEAD
-    DRAINING  -> DEAD (its last call is over)
+    READY     -> DRAINING (replaced, too old, a call that would not stop), RESIZING, STOPPING, DEAD
+    RESIZING  -> READY (it has other limits, or the kernel refused them), DEAD
+    DRAINING  -> STOPPING, DEAD (its last call is over)
+    STOPPING  -> DEAD (its pre-stop handler was called, or took too long)
     DEAD      final
 """
 
@@ -18,6 +20,7 @@ import msgspec
 from fgd.call import Call, Outcome
 from fgd.instance.channel import Channel
 from fgd.instance.codes import INIT_FAILED, RUNTIME_CODES, is_function_error
+from fgd.instance.heartbeat import Heartbeat
 from fgd.instance.logtap import LogTap
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
@@ -26,6 +29,7 @@ from fgd.wire import frames
 
 if TYPE_CHECKING:
     from fgd.instance.pool import Pool
+    from fgd.instance.prestop import Farewell
 
 _OUTPUT_READ_BYTES: Final = 64 * 1024
 #: Why a sandbox is killed whose process has most likely ended by itself.
@@ -46,12 +50,16 @@ class State(IntEnum):
     READY = 1
     DRAINING = 2
     DEAD = 3
+    RESIZING = 4
+    STOPPING = 5
 
 
 _NEXT: Final = {
     State.STARTING: {State.READY, State.DEAD},
-    State.READY: {State.DRAINING, State.DEAD},
-    State.DRAINING: {State.DEAD},
+    State.READY: {State.DRAINING, State.RESIZING, State.STOPPING, State.DEAD},
+    State.RESIZING: {State.READY, State.DEAD},
+    State.DRAINING: {State.STOPPING, State.DEAD},
+    State.STOPPING: {State.DEAD},
     State.DEAD: set[State](),
 }
 
@@ -92,7 +100,9 @@ class _CallIds:
         return self._ids.pop()
 
 
-_next_call_id = _CallIds().next
+#: A random id for a call, or for whatever else the runtime shall answer.
+draw_id = _CallIds().next
+_next_call_id = draw_id
 
 
 class Instance:
@@ -100,9 +110,9 @@ class Instance:
 
     __slots__ = (
         "_abandoned", "_channel", "_memory_max_bytes", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls",
-        "capacity", "end_reason", "frozen", "function", "id", "idle_since_s", "init_request_id", "last_request_id",
-        "load_request_id", "loaded_s", "pool", "pooled", "ready", "retiring", "sandbox",
-        "sandbox_us", "started_s", "state", "tap",
+        "capacity", "end_code", "end_reason", "farewell", "frozen", "function", "heartbeat", "id", "idle_since_s",
+        "init_request_id", "keeps_size", "last_request_id", "load_request_id", "loaded_s", "pool", "pooled",
+        "promised_mib", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
@@ -133,6 +143,15 @@ class Instance:
         #: What of the start was neither loading nor the initializer.
         self.sandbox_us = 0
         self.end_reason = ""
+        #: What its calls get when it is killed; 0: follows from how it ended.
+        self.end_code = 0
+        #: Its token of the node's budget.
+        self.promised_mib = function.memory_mib
+        #: Whether the kernel has refused it another size.
+        self.keeps_size = False
+        self.heartbeat: Heartbeat | None = None
+        #: Set while it stops.
+        self.farewell: Farewell | None = None
         self.tap = tap
         self._reactor = reactor
         self._wall_offset_s = time.time() - _perf()
@@ -144,6 +163,11 @@ class Instance:
     @property
     def free_slots(self) -> int:
         return self.capacity - len(self.calls) - len(self._abandoned)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it could take a call and has none, nor one that would not stop."""
+        return self.state is State.READY and not self.calls and not self._abandoned
 
     def move_to(self, state: State) -> None:
         """Changes the state; a transition that is not in the table is a mistake of ours."""
@@ -182,7 +206,29 @@ class Instance:
         """Stops its CPU until the next call."""
         if not self.frozen:
             self.frozen = True
+            if self.heartbeat is not None:
+                self.heartbeat.forget()
             self.sandbox.freeze()
+
+    def resize(self, function: Function) -> None:
+        """Its sandbox has the limits of another size: from now on it is an instance of this function, and knows it."""
+        self.function = function
+        self._memory_max_bytes = function.memory_mib << 20
+        size = {"memory_mib": function.memory_mib, "cpu_mcpu": function.cpu_mcpu}
+        self._channel.send(frames.frame(frames.SIZE, 0, msgspec.json.encode(size)))
+
+    def ask_heartbeat(self, question: int) -> None:
+        """Has the runtime call the heartbeat function."""
+        self._channel.send(frames.frame(frames.HEARTBEAT, question))
+
+    def stop(self, farewell: "Farewell") -> None:
+        """Has the runtime call the pre-stop handler; `farewell` hears of the answer."""
+        self.farewell = farewell
+        if self.frozen:
+            self.frozen = False
+            self.sandbox.thaw()
+        deadline_s = farewell.deadline_s + self._wall_offset_s
+        self._channel.send(frames.stop_frame(farewell.call_id, farewell.request_id, deadline_s))
 
     def kill(self, reason: str) -> None:
         """Ends it now. The pool hears of it through `ended`, also when this is called from inside the pool."""
@@ -283,7 +329,15 @@ class Instance:
                 self._on_end("broken frame: READY")
                 return
             self.move_to(State.READY)
+            if self.function.heartbeat_handler:
+                self.heartbeat = Heartbeat(draw_id, _perf())
             self.pool.became_ready(self)
+        elif kind == frames.HEARTBEAT:
+            reason = None if self.heartbeat is None else self.heartbeat.answered(call_id, body)
+            if reason is None:
+                self._on_end("broken frame: an answer to a heartbeat that nobody asked for")
+            elif reason and self.state is not State.STOPPING:
+                self.pool.heartbeat_failed(self, reason)
         elif kind == frames.LOADED and self.state is State.STARTING:
             self.loaded_s = _perf()
         else:
@@ -292,6 +346,8 @@ class Instance:
     def _on_stray_answer(self, kind: int, call_id: int, body: bytes) -> None:
         if self._abandoned.pop(call_id, None) is not None:
             self.pool.slot_freed(self, _perf())
+        elif self.farewell is not None and call_id == self.farewell.call_id:
+            self.farewell.answered(self, body)
         elif call_id == 0 and kind == frames.ERROR and self.state is State.STARTING:
             code = 0
             if len(body) >= frames.RESULT_HEAD.size:
@@ -312,7 +368,12 @@ class Instance:
         text = body[frames.LOG_HEAD.size :]
         call = self.calls.get(call_id)
         if call is None:
-            request_id = self.last_request_id if self.state is not State.STARTING else self.load_request_id
+            if self.state is State.STARTING:
+                request_id = self.load_request_id
+            elif self.farewell is not None and call_id == self.farewell.call_id:
+                request_id = self.farewell.request_id
+            else:
+                request_id = self.last_request_id
         else:
             request_id = call.request_id
             if call.want_tail:

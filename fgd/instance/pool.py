@@ -1,4 +1,4 @@
-"""The instances of one function version, and the calls that wait for one.
+"""The instances of one function version in one memory size, and the calls that wait for one.
 
 Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle.
 """
@@ -18,6 +18,7 @@ from fgd.model import UNLIMITED, Function
 
 if TYPE_CHECKING:
     from fgd.instance.scheduler import Scheduler
+    from fgd.instance.sizes import Sizes
 
 _perf = time.perf_counter
 _READY: Final = State.READY
@@ -25,27 +26,33 @@ _READY: Final = State.READY
 START_ATTEMPTS: Final = 3
 #: A call rather waits for a running instance than starts one when it expects to wait less than a start takes.
 _SHORT_WAIT_S: Final = 0.003
+#: Start failures that no other instance would do without.
+_SAME_EACH_TIME: Final = (4001, codes.HEARTBEAT)
 _LEVEL_NAMES: Final = {10: "DEBUG", 20: "INFO", 30: "WARN", 40: "ERROR", 50: "ERROR"}
 
 
 class Pool:
-    """All that runs and waits for one (function, version)."""
+    """All that runs and waits for one (function, version, memory size)."""
 
     __slots__ = (
-        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "scheduler", "starting",
+        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "scheduler", "sizes", "starting",
         "used_s", "waiting",
     )  # fmt: skip
 
-    def __init__(self, scheduler: "Scheduler", function: Function) -> None:
+    def __init__(self, scheduler: "Scheduler", function: Function, sizes: "Sizes") -> None:
         self.scheduler = scheduler
+        #: With the memory of this size.
         self.function = function
+        #: This pool and those of the version's other sizes.
+        self.sizes = sizes
         self.instances: set[Instance] = set()
         #: Stack of READY instances with a free slot.
         self.idle: list[Instance] = []
         self.waiting: deque[Call] = deque()
         #: Starts that wait for their sandbox.
         self.opening = 0
-        #: Instances with a sandbox that are not READY yet, and how many of them have been given a call already.
+        #: Instances with a sandbox that are not READY yet or are being resized, and how many of them have been given a
+        #: call already.
         self.starting = 0
         self.assigned = 0
         #: Instances that are READY.
@@ -126,7 +133,7 @@ class Pool:
             if instance.free_slots == 1:
                 self.idle.append(instance)
         elif instance.state is State.DRAINING and not instance.calls:
-            instance.kill("drained")
+            self.scheduler.end(instance, "drained")
 
     def became_ready(self, instance: Instance) -> None:
         """The instance has loaded the code and run the initializer."""
@@ -141,16 +148,29 @@ class Pool:
         if instance.retiring:
             self.drain(instance)
             return
+        self._fill(instance, now, cold=True)
+        self.scheduler.want(self)
+
+    def rejoin(self, instance: Instance) -> None:
+        """The instance has another size, or was refused it; it takes calls again."""
+        instance.move_to(State.READY)
+        self.ready += 1
+        if instance.retiring:
+            self.drain(instance)
+            return
+        self._fill(instance, _perf(), cold=False)
+
+    def _fill(self, instance: Instance, now: float, *, cold: bool) -> None:
+        """Gives an instance that has come to the pool what waits, as far as it has room."""
         for _ in range(instance.free_slots):
             if not self.waiting:
                 break
             call = self.next_call()
-            call.cold = True
+            call.cold = cold
             instance.send(call)
         if instance.free_slots > 0:
             instance.idle_since_s = now
             self.idle.append(instance)
-        self.scheduler.want(self)
 
     def start_failed(self, instance: Instance, outcome: Outcome) -> None:
         """Loading or the initializer failed. The instance is abandoned."""
@@ -163,18 +183,18 @@ class Pool:
     def fail_start(self, calls: list[Call], outcome: Outcome) -> None:
         """A start came to nothing: calls try again on another instance, or get the outcome.
 
-        A wrong handler or module fails the same way each time, so everyone in the line hears of it at once.
+        A wrong handler, heartbeat or module fails the same way each time, so everyone in the line hears of it at once.
         """
         if not calls and self.waiting:
             calls = [self.next_call()]
-        if outcome.code == 4001:
+        if outcome.code in _SAME_EACH_TIME:
             while self.waiting:
                 calls.append(self.next_call())
         again: list[Call] = []
         for call in calls:
             call.attempts += 1
             call.sent_s = 0.0
-            if outcome.code == 4001 or call.attempts >= START_ATTEMPTS:
+            if outcome.code in _SAME_EACH_TIME or call.attempts >= START_ATTEMPTS:
                 call.cold = True
                 self.complete(call, _copy(outcome))
             else:
@@ -186,12 +206,34 @@ class Pool:
         """The instance is dead; its calls are answered once it is known why."""
         if before is State.STARTING:
             self._left_start(instance)
+        elif before is State.RESIZING:
+            self.starting -= 1
         elif before is State.READY:
-            self.ready -= 1
-            if instance in self.idle:
-                self.idle.remove(instance)
+            self._unlist(instance)
         self.instances.discard(instance)
         self.scheduler.bury(instance, before)
+
+    def leave(self, instance: Instance) -> None:
+        """The instance belongs to the pool no more; it lives on elsewhere."""
+        if instance.state is State.READY:
+            self._unlist(instance)
+        self.instances.discard(instance)
+
+    def arrive(self, instance: Instance) -> None:
+        """An instance of another size is being made one of this pool's; `rejoin` follows."""
+        instance.pool = self
+        self.instances.add(instance)
+        self.starting += 1
+
+    def heartbeat_failed(self, instance: Instance, reason: str) -> None:
+        """The instance is not well; it ends, and its calls with it."""
+        self.scheduler.heartbeat_failed(instance, reason)
+
+    def _unlist(self, instance: Instance) -> None:
+        """A READY instance takes no calls any more."""
+        self.ready -= 1
+        if instance in self.idle:
+            self.idle.remove(instance)
 
     def _left_start(self, instance: Instance) -> None:
         self.starting -= 1
@@ -202,12 +244,12 @@ class Pool:
         """No more calls for it; it ends when it has none."""
         if instance.state is State.READY:
             if not instance.calls:
-                instance.kill("drained")
+                self.scheduler.end(instance, "drained")
                 return
-            if instance in self.idle:
-                self.idle.remove(instance)
             instance.move_to(State.DRAINING)
-            self.ready -= 1
+            self._unlist(instance)
+        elif instance.state is State.RESIZING:
+            instance.retiring = True
         elif instance.state is State.STARTING:
             if instance.calls:  # it may have begun with its call already: a second run elsewhere would be a duplicate
                 instance.retiring = True
@@ -225,12 +267,19 @@ class Pool:
         coming = (self.opening + self.starting) * function.concurrent_num - self.assigned
         wanted = math.ceil((waiting - coming) / function.concurrent_num)
         if function.max_instances != UNLIMITED:
-            wanted = min(wanted, function.max_instances - self.count)
+            # An idle instance of another size can be resized, or ended for this one.
+            room = function.max_instances - self.sizes.count + self.sizes.idle_beside(self)
+            wanted = min(wanted, room)
         if wanted > 0 and self.ready and now - self.waiting[0].submitted_s < _SHORT_WAIT_S:
             expected_s = waiting * self.mean_s / (self.ready * function.concurrent_num)
             if expected_s < _SHORT_WAIT_S:
                 return 0
         return max(0, wanted)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether its calls wait for other sizes, which have all instances that the version may have."""
+        return bool(self.waiting) and not self.count and self.sizes.full(self.function)
 
     @property
     def count(self) -> int:

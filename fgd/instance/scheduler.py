@@ -21,10 +21,12 @@ from fgd.errors import PlatformError, Unavailable
 from fgd.instance import codes
 from fgd.instance.blanks import BlankPool, discard
 from fgd.instance.budget import Budget
-from fgd.instance.instance import Instance, State
+from fgd.instance.instance import Instance, State, draw_id
 from fgd.instance.logtap import LogTap
 from fgd.instance.pool import Pool, outcome_of_end
+from fgd.instance.prestop import Farewells
 from fgd.instance.recorder import Counters, Recorder
+from fgd.instance.sizes import Resizer, Sizes, size_wished, sized
 from fgd.instance.upkeep import Upkeep
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
@@ -39,6 +41,10 @@ _perf = time.perf_counter
 
 type InitDocument = Callable[[Function, str, str, str], bytes]
 """(function, instance id, load request id, init request id) -> body of the INIT frame."""
+
+
+type PoolKey = tuple[str, str, int]
+"""(func_id, version, memory size; 0 for the function's own)."""
 
 
 def _share_mib(pool: Pool) -> int:
@@ -72,7 +78,11 @@ class Scheduler:
         self._counters = counters
         self.budget = budget
         self.blanks = BlankPool(host, nursery, config.blank_pool, config.blank_pool_max)
-        self.pools: dict[tuple[str, str], Pool] = {}
+        self.pools: dict[PoolKey, Pool] = {}
+        #: The same pools by function version.
+        self._sizes: dict[tuple[str, str], Sizes] = {}
+        self._resizer = Resizer(self, budget, nursery)
+        self.farewells = Farewells(draw_id)
         #: Calls in all waiting lines.
         self.waiting = 0
         #: Versions for which there is no room on the node.
@@ -99,13 +109,18 @@ class Scheduler:
         """See `fgd.invoke.api.Invoker.submit`."""
         call.submitted_s = _perf()
         function = call.function
-        pool = self.pools.get((function.func_id, function.version))
+        size_mib = call.options.memory_mib
+        if size_mib:
+            size_mib = size_wished(function, size_mib)
+        pool = self.pools.get((function.func_id, function.version, size_mib))
         if pool is None:
             if self._closed:
                 raise Unavailable("fgd is shutting down; try again later")
-            pool = self._new_pool(function)
+            pool = self._new_pool(function, size_mib)
         elif self._closed:
             raise Unavailable("fgd is shutting down; try again later")
+        if size_mib:
+            call.function = pool.function
         pool.submit(call)
 
     def throttled(self, function: Function) -> None:
@@ -116,13 +131,27 @@ class Scheduler:
         """See `fgd.invoke.api.Invoker.cancel`."""
         self.stop_call(call, codes.CANCELLED, "function invocation canceled", "Canceled")
 
-    def _new_pool(self, function: Function) -> Pool:
-        pool = self.pools[(function.func_id, function.version)] = Pool(self, function)
+    def _new_pool(self, function: Function, size_mib: int) -> Pool:
+        key = (function.func_id, function.version)
+        sizes = self._sizes.setdefault(key, Sizes())
+        pool = self.pools[(*key, size_mib)] = sizes.pools[size_mib] = Pool(self, sized(function, size_mib), sizes)
         return pool
+
+    def pools_of(self, function: Function) -> list[tuple[int, Pool]]:
+        """The pools of a version with their sizes."""
+        sizes = self._sizes.get((function.func_id, function.version))
+        return [] if sizes is None else list(sizes.pools.items())
+
+    def forget_pool(self, key: PoolKey) -> None:
+        """A pool that has nothing and is not needed any more."""
+        del self.pools[key]
+        sizes = self._sizes[key[:2]]
+        del sizes.pools[key[2]]
+        if not sizes.pools:
+            del self._sizes[key[:2]]
 
     def stop_call(self, call: Call, code: int, message: str, error_type: str) -> None:
         """Answers a call that is at work or waits, and has the runtime stop it."""
-        pool = self.pools.get((call.function.func_id, call.function.version))
         instance = call.instance
         if isinstance(instance, Instance) and call.call_id in instance.calls:
             if instance.capacity == 1:
@@ -131,10 +160,12 @@ class Scheduler:
             else:
                 instance.abandon(call, _perf())
             instance.pool.complete(call, codes.platform_outcome(code, message, error_type), instance.id)
-        elif pool is not None and call in pool.waiting:
-            pool.waiting.remove(call)
-            self.waiting -= 1
-            pool.complete(call, codes.platform_outcome(code, message, error_type))
+            return
+        for _, pool in self.pools_of(call.function):
+            if call in pool.waiting:
+                pool.waiting.remove(call)
+                self.waiting -= 1
+                pool.complete(call, codes.platform_outcome(code, message, error_type))
 
     # --- functions ---------------------------------------------------------------------------------------
 
@@ -145,11 +176,15 @@ class Scheduler:
             return
         if new is not None and not new.disabled:
             self.blanks.want(new.runtime)
-        pool = self.pools.get((current.func_id, current.version))
-        if pool is None:
-            return
-        if new is not None:
-            pool.function = new
+        for size_mib, pool in self.pools_of(current):
+            if new is not None:
+                pool.function = sized(new, size_mib)
+            self._pool_changed(pool, old, new)
+            if new is None:
+                self.forget_pool((current.func_id, current.version, size_mib))
+            self.want(pool)
+
+    def _pool_changed(self, pool: Pool, old: Function | None, new: Function | None) -> None:
         # A new description or limit is nothing that an instance would notice: the revision stays, and so do they.
         if new is None or old is None or old.revision != new.revision or new.disabled:
             for instance in list(pool.instances):
@@ -160,13 +195,10 @@ class Scheduler:
                 pool.complete(
                     call, codes.platform_outcome(codes.CANCELLED, "the function was deleted", "FunctionDeleted")
                 )
-            self.pools.pop((current.func_id, current.version), None)
-        self.want(pool)
 
     def drain_version(self, version: Function) -> None:
         """No alias points to a version any more: its instances take no more calls and end when they have none."""
-        pool = self.pools.get((version.func_id, version.version))
-        if pool is not None:
+        for _, pool in self.pools_of(version):
             for instance in list(pool.instances):
                 pool.drain(instance)
             self.want(pool)
@@ -178,9 +210,13 @@ class Scheduler:
         if not pool.waiting:
             return
         if pool.shortage(_perf()) > 0:
+            if pool in self.starving and pool.sizes.idle_beside(pool):
+                del self.starving[pool]
             if pool not in self.starving:
                 self._wanting[pool] = None
             self._pump()
+        elif pool.held_back:
+            self.starving[pool] = None
         elif pool.ready and not self._closed:
             # It bets on a running instance; look again soon whether the bet was won.
             if not self._review:
@@ -194,28 +230,34 @@ class Scheduler:
             del self._wanting[pool]
             if pool.shortage(now) <= 0:
                 continue
-            if not self._make_room(pool):
-                self.starving[pool] = None
-                continue
-            self._start(pool)
+            if not self._resizer.take_over(pool):
+                if pool.sizes.full(pool.function):
+                    self.end(pool.sizes.idle_longest(pool)[0], "ended: its function wants another memory size")
+                if not self._make_room(pool):
+                    self.starving[pool] = None
+                    continue
+                self._start(pool)
             if pool.shortage(now) > 0:
                 self._wanting[pool] = None
 
     def _make_room(self, pool: Pool) -> bool:
         memory_mib = pool.function.memory_mib
         while not self.budget.take(memory_mib):
+            leaving = self.farewells.stopping
+            if leaving and self.budget.would_fit(memory_mib, self.farewells.leaving_mib, len(leaving)):
+                return False  # it comes when they have stopped
             victim = self._idle_longest()
             if victim is None:
                 return False
             self._counters.evicted()
-            victim.kill("evicted: its memory is needed")
+            self.end(victim, "evicted: its memory is needed")
         return True
 
     def _idle_longest(self) -> Instance | None:
         best, since = None, math.inf
         for pool in self.pools.values():
             for instance in pool.idle:
-                if not instance.calls and instance.free_slots == instance.capacity and instance.idle_since_s < since:
+                if instance.is_idle and instance.idle_since_s < since:
                     best, since = instance, instance.idle_since_s
         return best
 
@@ -225,6 +267,14 @@ class Scheduler:
             return False
         now = _perf()
         for needy in list(self.starving):
+            if needy.sizes is pool.sizes and needy.held_back and instance.is_idle:
+                if pool.waiting and pool.waiting[0].submitted_s < needy.waiting[0].submitted_s:
+                    continue
+                del self.starving[needy]
+                if not self._resizer.move(instance, needy):
+                    self.end(instance, "ended: its function wants another memory size")
+                    self.want(needy)
+                return True
             if needy.shortage(now) <= 0:
                 del self.starving[needy]
             elif needy is not pool and (
@@ -234,7 +284,7 @@ class Scheduler:
         else:
             return False
         self._counters.evicted()
-        instance.kill("retired: another function needs its memory")
+        self.end(instance, "retired: another function needs its memory")
         return True
 
     def _start(self, pool: Pool) -> None:
@@ -280,9 +330,10 @@ class Scheduler:
 
     def _release_room(self, function: Function) -> None:
         self.budget.give_back(function.memory_mib)
-        self._feed_starving()
+        self.feed_starving()
 
-    def _feed_starving(self) -> None:
+    def feed_starving(self) -> None:
+        """There is more room than before."""
         if self.starving:
             self._wanting.update(self.starving)
             self.starving.clear()
@@ -338,11 +389,27 @@ class Scheduler:
 
     # --- ending ------------------------------------------------------------------------------------------
 
+    def end(self, instance: Instance, reason: str) -> None:
+        """The orderly end of an instance without calls: its pre-stop handler is called first, if it has one."""
+        self.farewells.end(instance, reason)
+
+    def heartbeat_failed(self, instance: Instance, reason: str) -> None:
+        """Ends an instance that is not well, and tells its function's log and the metrics why."""
+        function = instance.function
+        log.info("instance %s of %s is ended: %s", instance.id, function.name, reason)
+        text = f"fgd: the instance is ended: {reason}".encode()
+        for request_id in [call.request_id for call in instance.calls.values()] or [""]:
+            instance.tap.text(request_id, 40, time.time(), text)
+        self._counters.heartbeat_failed(function.func_id, function.version)
+        instance.end_code = codes.HEARTBEAT
+        instance.kill(reason)
+
     def bury(self, instance: Instance, before: State) -> None:
         """Waits for what is left of a dead instance, then answers its calls."""
         self._dying += 1
         # Given back at once, so that an eviction makes room for the start that asked for it.
-        self.budget.give_back(instance.function.memory_mib)
+        self.budget.give_back(instance.promised_mib)
+        self.farewells.stopping.discard(instance)
         self._nursery.start_soon(self._bury, instance, before)
 
     async def _bury(self, instance: Instance, before: State) -> None:
@@ -356,9 +423,10 @@ class Scheduler:
         calls = list(instance.calls.values())
         instance.calls.clear()
         starting = before is State.STARTING
-        outcome = outcome_of_end(
-            instance.end_reason or report.reason, report.oom_kills, report.status, report.signal, starting=starting
-        )
+        reason = instance.end_reason or report.reason
+        outcome = outcome_of_end(reason, report.oom_kills, report.status, report.signal, starting=starting)
+        if instance.end_code:
+            outcome = codes.platform_outcome(instance.end_code, f"function instance ended: {reason}", "HeartbeatFailed")
         if starting:
             if calls or not instance.end_reason:
                 self.record_start(instance, outcome.code)
@@ -370,7 +438,7 @@ class Scheduler:
                 copy.body = outcome.body
                 copy.duration_us = int((_perf() - call.sent_s) * 1e6)
                 instance.pool.complete(call, copy, instance.id)
-        self._feed_starving()
+        self.feed_starving()
         self.want(instance.pool)
 
     # --- time --------------------------------------------------------------------------------------------
@@ -398,7 +466,8 @@ class Scheduler:
     @property
     def code_in_use(self) -> set[str]:
         """Digests of the packages that instances run, also such as no function names any more."""
-        return {digest for pool in self.pools.values() for one in pool.instances for digest in one.function.packages}
+        instances = [one for pool in self.pools.values() for one in pool.instances]
+        return {digest for one in (*instances, *self.farewells.stopping) for digest in one.function.packages}
 
     @property
     def busy(self) -> int:
@@ -407,7 +476,8 @@ class Scheduler:
 
     def count(self) -> dict[str, int]:
         """Instances by state, and those that are frozen."""
-        counts = {"starting": 0, "idle": 0, "busy": 0, "frozen": 0, "draining": 0, "ending": self._dying}
+        counts = {"starting": 0, "idle": 0, "busy": 0, "frozen": 0, "draining": 0}
+        counts["ending"] = self._dying + len(self.farewells.stopping)
         for pool in self.pools.values():
             for instance in pool.instances:
                 if instance.state is State.STARTING:
@@ -426,7 +496,10 @@ class Scheduler:
         """Takes no more calls, lets those at work end for so long, then ends every instance."""
         self._closed = True
         with trio.move_on_after(seconds):
-            while self.busy:
+            while self.busy or self.farewells.stopping:
+                for pool in list(self.pools.values()):
+                    for instance in [] if pool.waiting else [one for one in pool.instances if one.is_idle]:
+                        self.end(instance, "fgd is shutting down")
                 await trio.sleep(0.02)
         self.blanks.close()
         for pool in list(self.pools.values()):
@@ -435,6 +508,8 @@ class Scheduler:
                 pool.complete(pool.next_call(), outcome)
             for instance in list(pool.instances):
                 instance.kill("fgd is shutting down")
+        for instance in list(self.farewells.stopping):
+            instance.kill("fgd is shutting down")
         with trio.move_on_after(5):
             while self._dying:
                 await trio.sleep(0.01)

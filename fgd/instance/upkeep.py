@@ -45,10 +45,12 @@ class Upkeep:
             self._last_second = now
         for key, pool in list(scheduler.pools.items()):
             for instance in list(pool.instances):
+                if instance.heartbeat is not None:
+                    _listen(instance, now)
                 if instance.calls:
                     self._check_deadlines(instance, now)
                 elif instance.state is State.READY:
-                    _rest(instance, idle_before, freeze_before)
+                    self._rest(instance, idle_before, freeze_before)
                 elif instance.state is State.STARTING:
                     _check_start(instance, now)
                 if instance.capacity > 1 and instance.abandoned_since(now - _STOP_GRACE_S):
@@ -59,7 +61,8 @@ class Upkeep:
                 pool.used_s = now
                 scheduler.want(pool)
             elif now - pool.used_s > _POOL_KEEP_S:
-                del scheduler.pools[key]
+                scheduler.forget_pool(key)
+        scheduler.farewells.tick(now)
 
     def _check_deadlines(self, instance: Instance, now: float) -> None:
         if instance.state is State.STARTING:
@@ -71,13 +74,30 @@ class Upkeep:
                 return  # in the order of their starts: nobody behind it is older
             self._scheduler.stop_call(call, codes.TIMED_OUT, "invoke timed out", "TimedOut")
 
+    def _rest(self, instance: Instance, idle_before: float, freeze_before: float) -> None:
+        """Ends or freezes an instance that has had no call for so long."""
+        if instance.idle_since_s < idle_before:
+            self._scheduler.end(instance, "idle")
+        elif (
+            not instance.frozen
+            and instance.idle_since_s < freeze_before
+            and instance.is_idle
+            # The answer to a heartbeat that is under way would never come; it takes three seconds at most.
+            and (instance.heartbeat is None or not instance.heartbeat.open)
+        ):
+            instance.freeze()
 
-def _rest(instance: Instance, idle_before: float, freeze_before: float) -> None:
-    """Ends or freezes an instance that has had no call for so long."""
-    if instance.idle_since_s < idle_before:
-        instance.kill("idle")
-    elif not instance.frozen and instance.idle_since_s < freeze_before and instance.free_slots == instance.capacity:
-        instance.freeze()
+
+def _listen(instance: Instance, now: float) -> None:
+    """Asks the heartbeat function when it is time, and judges what was not answered. A frozen one is left alone."""
+    heartbeat = instance.heartbeat
+    if heartbeat is None or instance.frozen or instance.state not in (State.READY, State.DRAINING):
+        return
+    reason = heartbeat.overdue(now)
+    if reason:
+        instance.pool.heartbeat_failed(instance, reason)
+    elif question := heartbeat.due(now):
+        instance.ask_heartbeat(question)
 
 
 def _check_start(instance: Instance, now: float) -> None:

@@ -52,7 +52,7 @@ class FakeDirectory:
             name: function(name) for name in ("hello", "hold", "busy", "fails", "broken", "text", "big", "crash", "bug")
         }
         self.functions["disabled"] = function("disabled", max_instances=0)
-        self.functions["dynamic"] = function("dynamic", echo={"enable_dynamic_memory": True})
+        self.functions["dynamic"] = function("dynamic", dynamic_memory=True)
 
     def resolve(self, urn: FunctionUrn) -> Function:
         self.asked += 1

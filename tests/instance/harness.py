@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
-from fgd.call import Call, Outcome
+from fgd.call import Call, CallOptions, Outcome
 from fgd.clock import new_request_id
 from fgd.config import Config
 from fgd.errors import SandboxError
@@ -41,6 +41,9 @@ class PlayedSandbox:
         self.bound: Binding | None = None
         self.frozen = False
         self.freezes = 0
+        self.resizes: list[Limits] = []
+        #: Why the kernel refuses other limits.
+        self.refusal = ""
         self.report = ExitReport(0, 0, 0, "")
         self._gone = trio.Event()
         self._reader = frames.FrameReader()
@@ -48,6 +51,12 @@ class PlayedSandbox:
 
     def bind(self, binding: Binding) -> None:
         self.bound = binding
+
+    async def resize(self, limits: Limits) -> None:
+        self.resizes.append(limits)
+        await trio.lowlevel.checkpoint()
+        if self.refusal:
+            raise SandboxError(self.refusal)
 
     def freeze(self) -> None:
         self.frozen = True
@@ -165,6 +174,7 @@ class Tally:
     """Counters that remember."""
 
     throttled_: list[str] = field(default_factory=list)
+    unwell: list[str] = field(default_factory=list)
     evicted_: int = 0
     dropped: int = 0
 
@@ -176,6 +186,9 @@ class Tally:
 
     def throttled(self, func_id: str, version: str, count: int = 1) -> None:
         self.throttled_.append(func_id)
+
+    def heartbeat_failed(self, func_id: str, version: str) -> None:
+        self.unwell.append(func_id)
 
     def lines_dropped(self, func_id: str, version: str, count: int) -> None:
         self.dropped += count
@@ -206,9 +219,12 @@ class Bench:
         self.book = book
         self.tally = tally
 
-    def call(self, target: Function, event: bytes = b"{}", *, want_tail: bool = False) -> "Waiting":
+    def call(
+        self, target: Function, event: bytes = b"{}", *, want_tail: bool = False, memory_mib: int = 0
+    ) -> "Waiting":
         waiting = Waiting()
-        call = Call(target, new_request_id(), event, waiting.done, received_s=0.0, want_tail=want_tail)
+        options = CallOptions(memory_mib=memory_mib)
+        call = Call(target, new_request_id(), event, waiting.done, received_s=0.0, want_tail=want_tail, options=options)
         waiting.call = call
         self.scheduler.submit(call)
         return waiting
