@@ -72,6 +72,11 @@ class Config:
     )
     functions_max: int = _setting(4000, "Functions per project (the cloud's own quota is 400).", low=1)
     token_ttl_s: int = _setting(86400, "Lifetime of a token from POST /v3/auth/tokens.", low=60)
+    agency_ttl_s: int = _setting(
+        86400,
+        "Lifetime of the temporary credentials that functions get of their agencies; renewed after half of it.",
+        low=60,
+    )
     async_workers: int = _setting(64, "Asynchronous invocations running at once.", low=1, high=10000)
     async_backlog_max: int = _setting(1000000, "Asynchronous events waiting at most; beyond it 429.", low=1)
     async_retry_first_s: float = _setting(

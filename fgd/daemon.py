@@ -29,16 +29,19 @@ from fgd.auth.keyring import Keyring
 from fgd.call import Call
 from fgd.clock import Clock
 from fgd.config import Config, ConfigError, load_config
+from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases, left_alone
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
+from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
+from fgd.control.handout import Handout
 from fgd.control.public import PublicFolder
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
@@ -66,6 +69,7 @@ from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.status import Status
+from fgd.store.agencies import AgencyStore
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
@@ -236,6 +240,14 @@ class _Node:
             public = PublicFolder(
                 config.public_dependencies, dependencies, code, {install.id for install in prepared.runtimes}
             )
+            agency_store = AgencyStore(catalog)
+            roster = Roster(await agency_store.agencies())
+            facets = (
+                TagsFacet(),
+                DependencyFacet(config, dependencies),
+                LifecycleFacet(),
+                AgencyFacet(roster.has),
+            )
             functions = Functions(
                 config,
                 directory,
@@ -243,12 +255,15 @@ class _Node:
                 code,
                 catalog.secrets,
                 clock.time_s,
-                facets=(TagsFacet(), DependencyFacet(config, dependencies), LifecycleFacet()),
+                facets,
                 shared=dependencies,
             )
             tag_store = TagStore(catalog.database)
             tags = Tags(functions, tag_store, await tag_store.load())
             directory.subscribe(tags.forget)
+            handout = Handout(agency_store, keyring, clock.time_s, config.agency_ttl_s)
+            agencies = Agencies(roster, agency_store, keyring, handout, directory, functions.settled, clock.time_s)
+            await agencies.open()
             async_configs = AsyncConfigs(catalog, clock.time_s, await catalog.async_configs())
             directory.subscribe(async_configs.forget)
 
@@ -260,7 +275,7 @@ class _Node:
             recorder = Recorder(book, metrics)
             reactor = Reactor()
 
-            furnisher = Furnisher(functions)
+            furnisher = Furnisher(functions, handout)
             scheduler = Scheduler(
                 config,
                 host=host,
@@ -282,13 +297,14 @@ class _Node:
                     scheduler.drain_version(version)
 
             directory.subscribe_aliases(drain_left_alone)
-            invoker = SchedulerInvoker(scheduler, recorder)
+            invoker = SchedulerInvoker(scheduler, recorder, handout.extras)
             queue = await AsyncQueue.open(
                 prepared.state_dir,
                 config,
                 invoker=invoker,
                 functions=directory.version,
                 settings=async_configs.get,
+                extras=handout.extras,
                 record=recorder.invocation,
                 now_s=clock.time_s,
             )
@@ -330,9 +346,10 @@ class _Node:
                 async_configs=async_configs,
                 tags=tags,
                 test_events=test_events,
-                trials=Trials(directory, test_events, invoker, config.sync_timeout_s),
+                trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
+                agencies=agencies,
                 keyring=keyring,
                 logs=book,
                 runtimes=lambda: {install.id: _shown(install) for install in prepared.runtimes},
@@ -352,12 +369,13 @@ class _Node:
                 record=recorder.invocation,
                 time_s=clock.time_s,
                 cold_parts=_cold_parts,
+                extras=handout.extras,
             )
             listeners = [Listener(prepared.admin, admin=True)]
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
             listeners += [Listener(sock) for sock in tcp]
             nursery.start_soon(_sweep_code, functions, scheduler)
-            for task in (book.run, recorder.run, scheduler.run, public.run):
+            for task in (book.run, recorder.run, scheduler.run, public.run, handout.run):
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, scheduler, public)
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)

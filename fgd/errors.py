@@ -474,6 +474,30 @@ class AliasHasTriggers(RequestError):
     code, status_hint = "FSS.1154", 403
 
 
+class AgencyMissing(RequestError):
+    """403 FSS.1121: a function names an agency that the project does not have."""
+
+    code, status_hint = "FSS.1121", 403
+
+
+class AgencyDenied(RequestError):
+    """403 FSS.1122: the caller may not give that agency to a function."""
+
+    code, status_hint = "FSS.1122", 403
+
+
+class ActionDenied(RequestError):
+    """403 FSS.1125: the caller's policies do not allow this operation."""
+
+    code, status_hint = "FSS.1125", 403
+
+
+class AgencyInUse(RequestError):
+    """409 FSS.0409: a function has the agency."""
+
+    code, status_hint = "FSS.0409", 409
+
+
 class TriggerNotFound(RequestError):
     """404 FSS.1131."""
 

@@ -1,6 +1,6 @@
 """Frozen data of the control plane, parsed once at the edge."""
 
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -69,7 +69,10 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     pre_stop_timeout_s: int = 0
     created_s: float
     last_modified_s: float
-    #: Wire fields that fgd stores and gives back but does not act on (xrole, enterprise_project_id, ...): JSON values.
+    #: Agency for configuration and execution, and the one for execution alone; "" for none.
+    xrole: str = ""
+    app_xrole: str = ""
+    #: Wire fields that fgd stores and gives back but does not act on (enterprise_project_id, ...): JSON values.
     echo: dict[str, object] = msgspec.field(default_factory=dict)
 
     @property
@@ -83,6 +86,11 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def disabled(self) -> bool:
         return self.max_instances == DISABLED
+
+    @property
+    def agency(self) -> str:
+        """The agency whose rights a running instance has; "" for none."""
+        return self.app_xrole or self.xrole
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -175,13 +183,46 @@ class SavedEvent(msgspec.Struct, frozen=True, kw_only=True):
 AsyncState = Literal["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"]
 
 
+class Agency(msgspec.Struct, frozen=True, kw_only=True):
+    """A named set of permissions that functions of a project can be given."""
+
+    project_id: str
+    name: str
+    description: str = ""
+    #: Names of built-in policies, and policy documents as they were written.
+    policies: tuple[str | dict[str, object], ...] = ()
+    #: Epoch seconds.
+    created_s: float = 0.0
+    last_modified_s: float = 0.0
+
+
+class Resource(NamedTuple):
+    """What a request is about, in the words of policies."""
+
+    service: str
+    region: str
+    project_id: str
+    kind: str
+    path: str
+
+
+class Rights(Protocol):
+    """What somebody may do; the real thing is `fgd.auth.policy.Rights`."""
+
+    def says(self, action: str, resource: Resource) -> bool | None:
+        """Whether an action on a resource is allowed (True) or refused (False); None: nothing is said of it."""
+        ...
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is calling: an access key, a token of one, or an administrator of the admin socket."""
+    """Who is calling: an access key, a token of one, an agency, or an administrator of the admin socket."""
 
     name: str
     #: Project that the caller may act on; "*" for an administrator, who may act on all.
     project_id: str
     admin: bool = False
+    #: None: everything that its project has.
+    rights: Rights | None = None
 
     def may_use(self, project_id: str) -> bool:
         return self.admin or self.project_id == project_id

@@ -23,6 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import RequestTimeout as SlowBody
 
+from fgd.api import permissions
 from fgd.api.openapi import openapi_document
 from fgd.api.operation import BODY_MAX_BYTES, UPLOAD, Access, Answer, Ask, Operation
 from fgd.api.services import Headers, Services
@@ -114,6 +115,7 @@ def _view(
         _authorise(operation, principal, segments)
         query = dict(parse_qsl(request.scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
         ask = Ask(principal, segments, query, body, services.project_id)
+        permissions.check(operation, ask, services.config.region)
         if len(body) > BODY_MAX_BYTES:
             # Each decoded upload takes four times its size for a moment.
             async with uploads:

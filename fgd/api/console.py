@@ -11,5 +11,4 @@ async def list_runtime_types(services: Services, ask: Ask) -> Answer:
 OPERATIONS = (
     Operation("list_runtime_types", "GET", V2 + "/runtimetypes", "Runtimes that this node runs", list_runtime_types),
     nothing_there("show_features", V2 + "/feature", "Switches of features", {}),
-    nothing_there("list_trusted_agencies", V2 + "/service-trusted-agencies", "Agencies", []),
 )

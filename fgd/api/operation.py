@@ -120,6 +120,8 @@ class Operation:
     #: Fields of the request body, for the documentation.
     fields: tuple[str, ...] = ()
     body_max_bytes: int = BODY_MAX_BYTES
+    #: What callers with policies need; "" nothing, None: they may not at all. `fgd.api.permissions` has the table.
+    action: str | None = None
     #: False where every request is answered with 501.
     built: bool = True
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fgd.config import Config
+from fgd.control.agencies import Agencies
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
@@ -53,6 +54,7 @@ class Services:
     #: The asynchronous queue.
     records: Records
     credentials: Credentials
+    agencies: Agencies
     keyring: Authenticator
     logs: LogBook
     #: Runtime ids that this node can run, each with what `fgd runtimes` shows of it.

@@ -18,7 +18,7 @@ _UNSET: Final = dict.fromkeys(
         "func_vpc", "func_vpc_id", "mount_config", "custom_image", "network_controller", "domain_names", "peering_cidr",
         "gpu_memory", "gpu_type", "restore_hook_handler",
         "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
-        "function_async_config", "app_xrole", "xrole", "enterprise_project_id",
+        "function_async_config", "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
     )
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """All operations of the API, from one list; routes and documentation are made of it."""
 
+from dataclasses import replace
 from typing import Final
 
 from fgd.api import (
+    agencies,
     asyncs,
     cloud,
     code,
@@ -23,12 +25,13 @@ from fgd.api import (
     versions,
 )
 from fgd.api.operation import Operation
+from fgd.api.permissions import ACTION_OF
 
 OPERATIONS: Final[tuple[Operation, ...]] = tuple(
-    operation
+    replace(operation, action=ACTION_OF.get(operation.name))
     for noun in (
         functions, code, invocations, versions, triggers, asyncs, reserved, dependencies, tags, events, transfer,
-        statistics, logs, templates, cloud, console, identity, node,
+        statistics, logs, templates, cloud, console, agencies, identity, node,
     )
     for operation in noun.OPERATIONS
 )  # fmt: skip

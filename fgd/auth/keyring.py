@@ -6,9 +6,10 @@ from typing import Final
 
 from fgd.auth.replay import ReplayGuard
 from fgd.auth.signature import Headers, SignedRequest, parse_authorization, verify
+from fgd.auth.temporary import TemporaryKeys
 from fgd.errors import Unauthorized
-from fgd.model import Principal
-from fgd.store.api import AccessKey, Token
+from fgd.model import Principal, Rights
+from fgd.store.api import AccessKey, AgencyKey, Token
 
 #: Raw tokens remembered with their principal, so that a request costs one look-up instead of a hash.
 _TOKEN_CACHE_MAX: Final = 4096
@@ -23,6 +24,7 @@ class Keyring:
         self._now_s = now_s
         self._keys: dict[str, tuple[AccessKey, Principal, ReplayGuard]] = {}
         self._tokens: dict[str, Token] = {}
+        self._temporary = TemporaryKeys()
         #: raw token -> (principal, expiry in epoch seconds)
         self._raw: dict[bytes, tuple[Principal, float]] = {}
 
@@ -58,6 +60,20 @@ class Keyring:
         self._tokens.pop(digest, None)
         self._raw.clear()
 
+    def put_agency(self, project_id: str, name: str, rights: Rights) -> None:
+        """Makes an agency known, or changes its rights; from now on for all credentials that it ever handed out."""
+        self._temporary.put_agency(project_id, name, rights)
+        self._raw.clear()
+
+    def remove_agency(self, project_id: str, name: str) -> None:
+        """Forgets an agency with all its credentials; an unknown one is fine."""
+        self._temporary.remove_agency(project_id, name)
+        self._raw.clear()
+
+    def add_agency_key(self, key: AgencyKey) -> None:
+        """Adds temporary credentials of an agency."""
+        self._temporary.add(key, self._now_s())
+
     def by_token(self, raw: bytes) -> Principal:
         """Whose token that is.
 
@@ -70,16 +86,21 @@ class Keyring:
         return self._look_up(raw)
 
     def _look_up(self, raw: bytes) -> Principal:
-        token = self._tokens.get(hashlib.sha256(raw).hexdigest())
+        digest = hashlib.sha256(raw).hexdigest()
+        token = self._tokens.get(digest)
         if token is None:
-            raise Unauthorized("X-Auth-Token: no such token")
-        if token.expires_s <= self._now_s():
+            found = self._temporary.by_digest(digest, self._now_s())
+            if found is None:
+                raise Unauthorized("X-Auth-Token: no such token")
+            principal, expires_s = found
+        elif token.expires_s <= self._now_s():
             self.remove_token(token.digest)
             raise Unauthorized("X-Auth-Token: the token has expired; get another one")
-        principal = Principal(name=token.name, project_id=token.project_id)
+        else:
+            principal, expires_s = Principal(name=token.name, project_id=token.project_id), token.expires_s
         if len(self._raw) >= _TOKEN_CACHE_MAX:
             self._raw.clear()
-        self._raw[bytes(raw)] = (principal, token.expires_s)
+        self._raw[bytes(raw)] = (principal, expires_s)
         return principal
 
     def precheck(self, headers: Headers) -> None:
@@ -120,9 +141,10 @@ class Keyring:
 
     def _signed(
         self, authorization: bytes, headers: Headers
-    ) -> tuple[SignedRequest, AccessKey, Principal, ReplayGuard]:
-        signed = parse_authorization(authorization, headers, self._now_s())
-        entry = self._keys.get(signed.access_key)
+    ) -> tuple[SignedRequest, AccessKey | AgencyKey, Principal, ReplayGuard]:
+        now_s = self._now_s()
+        signed = parse_authorization(authorization, headers, now_s)
+        entry = self._keys.get(signed.access_key) or self._temporary.by_access_key(signed.access_key, headers, now_s)
         if entry is None:
             raise Unauthorized("Authorization: no such access key")
         return (signed, *entry)

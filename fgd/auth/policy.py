@@ -112,20 +112,24 @@ class Rights:
 
     def __init__(self, policies: Iterable[Policy]) -> None:
         self._statements = tuple(statement for policy in policies for statement in policy.statements)
-        self._decided: dict[tuple[str, Resource], bool] = {}
+        self._decided: dict[tuple[str, Resource], bool | None] = {}
 
     def allows(self, action: str, resource: Resource) -> bool:
         """Whether this action on this resource is allowed; what no statement speaks of is not."""
+        return self.says(action, resource) is True
+
+    def says(self, action: str, resource: Resource) -> bool | None:
+        """True where it is allowed, False where a statement refuses it, None where none speaks of it."""
         key = (action, resource)
-        decided = self._decided.get(key)
-        if decided is None:
-            if len(self._decided) >= _DECIDED_MAX:
-                self._decided.clear()
-            decided = self._decided[key] = self._decide(action.lower(), resource)
+        if key in self._decided:
+            return self._decided[key]
+        if len(self._decided) >= _DECIDED_MAX:
+            self._decided.clear()
+        decided = self._decided[key] = self._decide(action.lower(), resource)
         return decided
 
-    def _decide(self, action: str, resource: Resource) -> bool:
-        allowed = False
+    def _decide(self, action: str, resource: Resource) -> bool | None:
+        allowed = None
         for statement in self._statements:
             if statement.speaks_of(action, resource):
                 if not statement.allow:

@@ -80,6 +80,8 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("concurrency", f"{strategy.get('concurrent_num', 1)} at once per instance"),
             ("variables", function.get("user_data")),
             ("secret variables", function.get("encrypted_user_data")),
+            ("agency", function.get("xrole")),
+            ("execution agency", function.get("app_xrole")),
             ("code", f"{human_bytes(function['code_size'])}, SHA-512 {function['digest'][:16]}..."),
             ("modified", function["last_modified"]),
         ]

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _versions(commands)
     _aliases(commands)
     _triggers(commands)
+    _agencies(commands)
     _async(commands)
     _logs(commands)
     _node(commands)
@@ -116,6 +117,10 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, metavar="N", help="events that one instance takes at once, 1-1000")
     parser.add_argument("--max-instances", type=int, metavar="N", help="instances at most: 1-1000, -1 no limit")
     parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+    parser.add_argument("--agency", metavar="NAME", help='what it may do through this API; "" for nothing')
+    parser.add_argument(
+        "--execution-agency", metavar="NAME", help='another agency for its running instances alone; "" for the same one'
+    )
 
 
 def _deploy(commands: _Group) -> None:
@@ -233,6 +238,32 @@ def _triggers(commands: _Group) -> None:
             data(parser)
     types = triggers.add("types", "triggers:types", "show the types of triggers, or the settings of one")
     types.add_argument("type", metavar="TYPE", nargs="?", default="")
+
+
+def _agencies(commands: _Group) -> None:
+    agencies = commands.group("agencies", "what functions may do through the daemon's API")
+
+    def one(name: str, run: str, text: str, *, named: bool = True) -> argparse.ArgumentParser:
+        parser = agencies.add(name, f"agencies:{run}", text)
+        if named:
+            parser.add_argument("name", metavar="NAME", help="the agency")
+        parser.add_argument("--project", default="", metavar="ID", help="its project (default: the daemon's)")
+        return parser
+
+    def settings(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        parser.add_argument("--policy", action="append", default=[], metavar="NAME|JSON|@FILE|-",
+                            help="a built-in policy by name, or a document: JSON, @ and a file's name, or - for "
+                            "standard input; may be repeated")  # fmt: skip
+        parser.add_argument("--description", metavar="TEXT", help="at most 255 characters")
+        return parser
+
+    settings(one("create", "create", "make an agency"))
+    one("list", "list_agencies", "show all agencies", named=False)
+    one("show", "show", "show an agency, its policies and the functions that have it")
+    changing = settings(one("update", "update", "change an agency; the policies given replace all earlier ones"))
+    changing.add_argument("--no-policies", action="store_true", help="take all policies away: it allows nothing")
+    one("delete", "delete", "delete an agency that no function has")
+    agencies.add("policies", "agencies:policies", "show the built-in policies and all actions")
 
 
 def _async(commands: _Group) -> None:

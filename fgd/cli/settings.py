@@ -43,6 +43,8 @@ def config_fields(args: argparse.Namespace) -> dict[str, Any]:
         "pre_stop_handler": args.pre_stop,
         "pre_stop_timeout": args.pre_stop_timeout,
         "description": args.description,
+        "xrole": args.agency,
+        "app_xrole": args.execution_agency,
     }
     if args.initializer and args.initializer_timeout is None:
         fields["initializer_timeout"] = INITIALIZER_TIMEOUT_S

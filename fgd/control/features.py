@@ -31,8 +31,6 @@ UNBUILT: Final = {
 
 #: Field -> type; kept with the function and given back.
 ECHOED: Final[Mapping[str, type]] = {
-    "xrole": str,
-    "app_xrole": str,
     "enterprise_project_id": str,
     "lts_custom_tag": dict,
     "enable_lts_log": bool,

@@ -299,6 +299,12 @@ class Functions:
             if not users:
                 self._locks.pop(key, None)
 
+    async def settled(self) -> None:
+        """Returns when every change that is under way now is over."""
+        for key in list(self._locks):
+            async with self.locked(key):
+                pass
+
     async def _stored(self, upload: Upload) -> CodePackage:
         """Puts code into the code store."""
         if upload.inline_name:

@@ -4,6 +4,7 @@ import msgspec
 
 from fgd.control.environment import instance_environment
 from fgd.control.functions import Functions
+from fgd.control.handout import Handout
 from fgd.model import Function
 from fgd.sandbox.api import Binding, Limits
 
@@ -11,8 +12,9 @@ from fgd.sandbox.api import Binding, Limits
 class Furnisher:
     """Asked for every start of an instance."""
 
-    def __init__(self, functions: Functions) -> None:
+    def __init__(self, functions: Functions, handout: Handout) -> None:
         self._functions = functions
+        self._handout = handout
 
     def binding(self, function: Function) -> Binding:
         """What its sandbox gets: code, limits, and what is mounted."""
@@ -36,6 +38,7 @@ class Furnisher:
                 "init_request_id": init_request_id,
                 "env": instance_environment(function, user_data),
                 "user_data": user_data,
+                "extras": self._handout.credentials(function),
                 "context": {
                     "function_name": function.name,
                     "version": function.version,

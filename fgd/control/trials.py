@@ -14,7 +14,7 @@ from fgd.control.event_templates import event_template
 from fgd.control.events import SavedEvents, decoded
 from fgd.control.rules import text_of
 from fgd.errors import BadParameter, GatewayTimeout
-from fgd.invoke.extras import extras_of
+from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.invoke.resolve import Directory
 from fgd.model import Function
 from fgd.units import KIB, MIB
@@ -80,11 +80,20 @@ def well_formed(body: bytes) -> bool:
 class Trials:
     """Runs functions for whoever wants to see how they do."""
 
-    def __init__(self, directory: Directory, events: SavedEvents, invoker: Invoker, wait_max_s: float) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        events: SavedEvents,
+        invoker: Invoker,
+        wait_max_s: float,
+        extras: ExtrasOf = extras_of,
+    ) -> None:
+        """`extras`: what goes to a function with an event, see `fgd.invoke.extras`."""
         self._directory = directory
         self._events = events
         self._invoker = invoker
         self._wait_max_s = min(wait_max_s, _WAIT_MAX_S)
+        self._extras = extras
 
     async def event_of(self, urn: FunctionUrn, body: Mapping[str, object]) -> bytes:
         """The event that a request asks for: `event` (id or name of a test event), `template`, or `data` (any JSON).
@@ -135,7 +144,7 @@ class Trials:
             done,
             received_s=time.perf_counter(),
             want_tail=True,
-            extras=extras_of(function, options, False),
+            extras=self._extras(function, options, False),
             options=options,
         )
         self._invoker.submit(call)

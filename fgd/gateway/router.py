@@ -10,10 +10,13 @@ from typing import Final
 
 import msgspec
 
+from fgd.auth.actions import INVOKE, INVOKE_ASYNC
 from fgd.auth.keyring import Keyring
+from fgd.auth.policy import function_resource
 from fgd.call import PLAIN, Call, CallOptions
 from fgd.clock import new_request_id
 from fgd.errors import (
+    ActionDenied,
     EventTooLarge,
     FgdError,
     Forbidden,
@@ -28,7 +31,7 @@ from fgd.gateway.http import Connection
 from fgd.invoke.api import Invoker
 from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.invoke.split import Split
-from fgd.model import Function, Principal
+from fgd.model import Function, Principal, Rights
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, MEMORY_SIZES_MIB, SYNC_PAYLOAD_MAX_BYTES
 from fgd.urn import FunctionUrn, parse_urn
 
@@ -66,13 +69,21 @@ class InvocationRouter:
     """Routes invocations to the invoker and the queue; everything else is none of its business."""
 
     def __init__(
-        self, directory: Directory, keyring: Keyring, invoker: Invoker, queue: AsyncQueue, extras: ExtrasOf = extras_of
+        self,
+        directory: Directory,
+        keyring: Keyring,
+        invoker: Invoker,
+        queue: AsyncQueue,
+        extras: ExtrasOf = extras_of,
+        region: str = "",
     ) -> None:
+        """`region`: as resources of policies name it."""
         self._directory = directory
         self._keyring = keyring
         self._submit = invoker.submit
         self._queue = queue
         self._extras = extras
+        self._region = region
         #: raw target -> route, only of requests that were let in.
         self._routes: dict[bytes, Route] = {}
 
@@ -107,6 +118,8 @@ class InvocationRouter:
             assert isinstance(route, Route)
             if not (principal.admin or principal.project_id == route.project_id):
                 raise Forbidden("project_id: these credentials do not reach this project")
+            if principal.rights is not None:
+                self._check_rights(principal.rights, principal.name, route)
             function = route.function
             if function is None or route.generation != self._directory.generation:
                 function = self._resolve(route, principal, head.target)
@@ -143,6 +156,17 @@ class InvocationRouter:
         except Exception:  # a fault of ours: the client gets an answer, the log the reason
             _LOG.exception("invocation failed inside of fgd")
             connection.fail(PlatformError("internal error"))
+
+    def _check_rights(self, rights: Rights, name: str, route: Route) -> None:
+        """Before the look-up: what may not be invoked may not be found out either."""
+        if route.urn is None:
+            route.urn = parse_urn(route.urn_text, route.project_id)
+        urn = route.urn
+        action = INVOKE_ASYNC if route.async_ else INVOKE
+        if not rights.says(action, function_resource(self._region, urn.project_id, urn.package, urn.name)):
+            raise ActionDenied(
+                f"function_urn: the policies of the {name} do not allow {action} on {urn.package}/{urn.name}"
+            )
 
     def _resolve(self, route: Route, principal: Principal, target: bytes) -> Function:
         if route.urn is None:

@@ -67,7 +67,7 @@ class Gateway:
         """
         self.config = config
         self.reactor = reactor
-        self.router: Router = InvocationRouter(directory, keyring, invoker, queue, extras)
+        self.router: Router = InvocationRouter(directory, keyring, invoker, queue, extras, config.region)
         self.record: Callable[[Call, Outcome, int], object] = record
         self.cold_parts = cold_parts
         self.date = b""

@@ -4,18 +4,21 @@ import time
 
 import trio
 
-from fgd.call import Call, Outcome
+from fgd.call import PLAIN, Call, Outcome
 from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
+from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.model import Function
 
 
 class SchedulerInvoker:
     """Synchronous callers write their own record, when their answer is out; for all others it is done here."""
 
-    def __init__(self, scheduler: Scheduler, recorder: Recorder) -> None:
+    def __init__(self, scheduler: Scheduler, recorder: Recorder, extras: ExtrasOf = extras_of) -> None:
+        """`extras`: what goes to a function with an event that `invoke` is given."""
         self._scheduler = scheduler
         self._recorder = recorder
+        self._extras = extras
         self.submit = scheduler.submit
         self.cancel = scheduler.cancel
 
@@ -37,7 +40,15 @@ class SchedulerInvoker:
             result.append(outcome)
             over.set()
 
-        call = Call(function, request_id, event, done, received_s=time.perf_counter(), async_=async_)
+        call = Call(
+            function,
+            request_id,
+            event,
+            done,
+            received_s=time.perf_counter(),
+            async_=async_,
+            extras=self._extras(function, PLAIN, async_),
+        )
         self.submit(call)
         try:
             await over.wait()

@@ -27,6 +27,24 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_s: float
 
 
+class AgencyKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Temporary credentials of an agency: a pair of keys with its security token, and a token for X-Auth-Token.
+
+    Of both tokens only the SHA-256 (hex) is stored, the secret key is encrypted at rest.
+    """
+
+    access_key: str
+    secret_key: str
+    project_id: str
+    agency: str
+    security_digest: str
+    token_digest: str
+    expires_s: float
+
+    def __repr__(self) -> str:
+        return f"AgencyKey({self.access_key!r}, agency={self.agency!r})"
+
+
 class Catalog(Protocol):
     """Functions, their settings, and credentials. Everything returned from is on disk."""
 

@@ -14,6 +14,25 @@ from fgd.store.api import AccessKey, Token
 from fgd.store.secrets import Secrets, open_secrets
 from fgd.store.sqlite import Database, Migrations
 
+#: Functions could name agencies before there were any. Each name becomes an agency that allows nothing.
+AGENCIES_OF_OLD = (
+    *(
+        f"""INSERT OR IGNORE INTO agency
+            SELECT DISTINCT project_id, json_extract(body, '$.echo.{field}'), json_object(
+                'project_id', project_id, 'name', json_extract(body, '$.echo.{field}'),
+                'description', 'named by a function of an earlier version', 'policies', json_array()
+            )
+            FROM function WHERE json_extract(body, '$.echo.{field}') IS NOT NULL"""
+        for field in ("xrole", "app_xrole")
+    ),
+    *(
+        f"""UPDATE function SET body = json_set(
+                json_remove(body, '$.echo.{field}'), '$.{field}', json_extract(body, '$.echo.{field}')
+            ) WHERE json_extract(body, '$.echo.{field}') IS NOT NULL"""
+        for field in ("xrole", "app_xrole")
+    ),
+)
+
 MIGRATIONS: Migrations = (
     (
         """CREATE TABLE function (
@@ -60,6 +79,11 @@ MIGRATIONS: Migrations = (
             trigger_id TEXT PRIMARY KEY, func_id TEXT NOT NULL, qualifier TEXT NOT NULL, body TEXT NOT NULL
         ) WITHOUT ROWID""",
         "CREATE TABLE trigger_note (trigger_id TEXT PRIMARY KEY, note BLOB NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE agency_key (
+            access_key TEXT PRIMARY KEY, secret_key TEXT NOT NULL, project_id TEXT NOT NULL, agency TEXT NOT NULL,
+            security_digest TEXT NOT NULL, token_digest TEXT NOT NULL, expires_s REAL NOT NULL
+        ) WITHOUT ROWID""",
+        *AGENCIES_OF_OLD,
     ),
 )
 #: What goes with a function, and what goes with one of its versions.

@@ -18,20 +18,24 @@ from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
 from fgd.call import Call, Outcome
 from fgd.config import Config
+from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
+from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
+from fgd.control.handout import Handout
 from fgd.control.tags import Tags
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.invoke.resolve import Directory
+from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
@@ -158,6 +162,7 @@ class Api:
         self.instances: dict[str, int] = {}
         self.services: Services
         self.directory: Directory
+        self.handout: Handout
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
         self.triggers: TriggerHost
@@ -273,6 +278,14 @@ async def _main(
     dependencies = Dependencies(
         config, api.directory, dependency_store, code, names, api.now_s, await dependency_store.all()
     )
+    agency_store = AgencyStore(catalog)
+    roster = Roster(await agency_store.agencies())
+    facets = (
+        TagsFacet(),
+        DependencyFacet(config, dependencies),
+        LifecycleFacet(),
+        AgencyFacet(roster.has),
+    )
     functions = Functions(
         config,
         api.directory,
@@ -280,7 +293,7 @@ async def _main(
         code,
         catalog.secrets,
         api.now_s,
-        facets=(TagsFacet(), DependencyFacet(config, dependencies), LifecycleFacet()),
+        facets,
         shared=dependencies,
     )
     tag_store = TagStore(catalog.database)
@@ -293,6 +306,9 @@ async def _main(
     triggers = Triggers(
         functions, api.directory, store, catalog.secrets, kinds, api.triggers, api, config.region, api.now_s
     )
+    api.handout = Handout(agency_store, keyring, api.now_s, config.agency_ttl_s)
+    agencies = Agencies(roster, agency_store, keyring, api.handout, api.directory, functions.settled, api.now_s)
+    await agencies.open()
     api.services = Services(
         config=config,
         project_id=PROJECT,
@@ -308,6 +324,7 @@ async def _main(
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
+        agencies=agencies,
         keyring=keyring,
         logs=api.logs,
         runtimes=lambda: INSTALLED,

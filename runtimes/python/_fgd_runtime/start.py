@@ -240,7 +240,7 @@ def _initialize(name, init, instance, handler_parts, handler_module, code_root):
     module = handler_module if parts == handler_parts else load_module(parts, code_root)
     initializer = entry(module, function, parts, 1)
     deadline_s = time.time() + (init.get("initializer_timeout_s") or 3)
-    context = Context(instance, 0, native(init.get("init_request_id") or ""), deadline_s, b"")
+    context = Context(instance, 0, native(init.get("init_request_id") or ""), deadline_s, init.get("extras") or {})
     try:
         initializer(context)
     except TypeError:
