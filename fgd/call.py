@@ -18,6 +18,8 @@ class CallOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     alias: str = ""
     #: Memory of the instance that it shall run on; 0: the function's own.
     memory_mib: int = 0
+    #: Ids of the functions whose notifications led to this event; see `fgd.destination`.
+    chain: tuple[str, ...] = ()
 
 
 PLAIN: Final = CallOptions()

@@ -82,6 +82,28 @@ class Config:
     async_retry_first_s: float = _setting(
         1.0, "Wait before the first retry; doubles with each, up to 5 minutes.", low=0
     )
+    delivery_workers: int = _setting(
+        16, "Outcomes of asynchronous invocations being delivered to their destinations at once.", low=1, high=1000
+    )
+    delivery_timeout_s: float = _setting(
+        10.0, "A destination must have taken an outcome within this.", low=0.1, high=300
+    )
+    delivery_retry_first_s: float = _setting(
+        1.0, "Wait before a destination is tried again; doubles with each try, up to 5 minutes.", low=0
+    )
+    delivery_tries_max: int = _setting(20, "Tries of one delivery; then it is kept as failed.", low=1, high=1000)
+    delivery_max_age_s: int = _setting(21600, "Seconds after which a delivery is not tried again.", low=1)
+    delivery_keep_s: int = _setting(604800, "How long a failed delivery is kept.", low=60)
+    delivery_kept_max: int = _setting(
+        1000, "Failed deliveries kept of one function; beyond it the oldest are dropped.", low=1
+    )
+    destination_dir: str = _setting(
+        "",
+        "Folder of buckets, for destinations of the kind OBS; relative to the state directory. Empty: none.",
+    )
+    webhook_urls: str = _setting(
+        "", "URLs below which destinations of the kind Webhook may be, with spaces between them. Empty: nowhere."
+    )
     async_keep_s: int = _setting(86400, "How long the record of a finished asynchronous invocation is kept.", low=60)
     log_lines_per_s: int = _setting(
         2000, "Log lines per second kept of one instance; what is dropped is counted.", low=1

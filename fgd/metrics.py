@@ -56,6 +56,8 @@ class NodeGauges:
     blanks: Mapping[str, int] = field(default_factory=dict)
     waiting: int = 0
     async_waiting: int = 0
+    deliveries_open: int = 0
+    deliveries_failed: int = 0
     memory_promised_bytes: int = 0
     memory_used_bytes: int = 0
     memory_budget_bytes: int = 0
@@ -70,6 +72,7 @@ class _Series:
         "cold",
         "cold_us",
         "count",
+        "deliveries",
         "heartbeats_failed",
         "labels",
         "lines_dropped",
@@ -97,6 +100,8 @@ class _Series:
         self.throttled = 0
         self.lines_dropped = 0
         self.heartbeats_failed = 0
+        #: Tries to deliver outcomes, by (kind of destination, result).
+        self.deliveries: dict[tuple[str, str], int] = {}
 
 
 class Metrics:
@@ -165,6 +170,11 @@ class Metrics:
         """An instance was ended because its heartbeat function said so, or said nothing."""
         self._of(func_id, version).heartbeats_failed += 1
 
+    def delivery(self, func_id: str, version: str, kind: str, result: str, count: int = 1) -> None:
+        """What became of deliveries of outcomes: delivered, retried, failed or dropped."""
+        counts = self._of(func_id, version).deliveries
+        counts[kind, result] = counts.get((kind, result), 0) + count
+
     def evicted(self, count: int = 1) -> None:
         """Idle instances ended to make room for others."""
         self._evicted += count
@@ -208,7 +218,12 @@ class Metrics:
         ]
         other = self._other
         if not project_id and (
-            other.count or other.starts or other.throttled or other.lines_dropped or other.heartbeats_failed
+            other.count
+            or other.starts
+            or other.throttled
+            or other.lines_dropped
+            or other.heartbeats_failed
+            or other.deliveries
         ):
             every.append(other)
         yield from _invocations(every)
@@ -219,6 +234,9 @@ class Metrics:
                            ((one.labels, one.lines_dropped) for one in every))  # fmt: skip
         yield from _family("fgd_heartbeat_failures_total", "counter", "Instances ended by their heartbeat.",
                            ((one.labels, one.heartbeats_failed) for one in every))  # fmt: skip
+        yield from _family("fgd_deliveries_total", "counter", "Tries to deliver outcomes of asynchronous invocations.",
+                           (((*one.labels, ("destination", kind), ("result", result)), count) for one in every
+                            for (kind, result), count in sorted(one.deliveries.items())))  # fmt: skip
         yield from self._function_gauges(project_id)
         yield from _node(self._node)
         yield from _family("fgd_evictions_total", "counter", "Idle instances ended to make room for others.",
@@ -271,6 +289,8 @@ def _node(node: NodeGauges) -> Iterator[str]:
     for name, text, value in (
         ("fgd_node_waiting", "Requests that wait for an instance.", node.waiting),
         ("fgd_node_async_waiting", "Asynchronous events that wait.", node.async_waiting),
+        ("fgd_node_deliveries_open", "Outcomes on their way to a destination.", node.deliveries_open),
+        ("fgd_node_deliveries_failed", "Outcomes that did not arrive and are kept.", node.deliveries_failed),
         ("fgd_node_memory_promised_bytes", "Limits of all instances together.", node.memory_promised_bytes),
         ("fgd_node_memory_used_bytes", "Memory that all instances use.", node.memory_used_bytes),
         ("fgd_node_memory_budget_bytes", "What may be promised.", node.memory_budget_bytes),

@@ -157,12 +157,21 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
         return (self.version, self.additional_version) if self.additional_version else (self.version,)
 
 
+class Target(msgspec.Struct, frozen=True):
+    """Where outcomes go: the kind of destination, and the JSON object of its settings as the client wrote it."""
+
+    kind: str
+    param: str
+
+
 class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How asynchronous invocations of one function version are tried (rest-api 2.6)."""
 
     max_retries: int = 1
     max_age_s: int = 3600
     enable_status_log: bool = True
+    on_success: Target | None = None
+    on_failure: Target | None = None
     #: Epoch seconds.
     created_s: float = 0.0
     last_modified_s: float = 0.0

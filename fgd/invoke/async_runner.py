@@ -16,11 +16,13 @@ from typing import Final
 from fgd.config import Config
 from fgd.errors import FunctionDisabled, Overloaded, Unavailable
 from fgd.instance import codes
+from fgd.invoke import notification as notes
 from fgd.invoke.api import Call, Invoker, Outcome
 from fgd.invoke.async_line import Held, Line
 from fgd.invoke.extras import ExtrasOf
 from fgd.model import AsyncConfig, Function
 from fgd.store import queue as stored
+from fgd.store.deliveries import NewDelivery
 from fgd.store.queue import Change, ClaimedEvent, Key
 
 _CANCELLED: Final = codes.CANCELLED
@@ -37,6 +39,7 @@ class Results:
 
     changes: list[Change] = field(default_factory=list)
     forget: list[int] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
     #: Function versions to which an event went back, and when it is due.
     retried: list[tuple[Key, float]] = field(default_factory=list)
 
@@ -45,7 +48,10 @@ class Results:
 
     def before(self, later: "Results") -> "Results":
         """Both, this one's first."""
-        return Results(self.changes + later.changes, self.forget + later.forget, self.retried + later.retried)
+        return Results(
+            self.changes + later.changes, self.forget + later.forget, self.deliveries + later.deliveries,
+            self.retried + later.retried,
+        )  # fmt: skip
 
 
 class Runner:
@@ -77,6 +83,7 @@ class Runner:
         self._extras = extras
         self._wake = wake
         self._pause = pause
+        self._region = config.region
         self._retry_first_s = config.async_retry_first_s
         self.workers = config.async_workers
         self.line_cap = max(1, config.async_workers * 3 // 4)
@@ -165,7 +172,9 @@ class Runner:
             self._end(held, stored.DISCARD, 0, "the function was deleted")
             return True
         if now_s - held.enqueued_s > self._settings(*line.key).max_age_s:
-            self._end(held, stored.DISCARD, 0, "the event's validity period has expired")
+            text = "the event's validity period has expired"
+            self._notify(held, function, notes.TOO_OLD, text, None)
+            self._end(held, stored.DISCARD, 0, text)
             return True
         call = Call(
             function, held.request_id, held.event, partial(self._over, held), received_s=time.perf_counter(),
@@ -193,17 +202,18 @@ class Runner:
         held.call = None
         if outcome.code == 0:
             held.tries += 1
+            self._notify(held, call.function, notes.SUCCEEDED, "", outcome.body)
             self._end(held, stored.SUCCESS, 0, "")
         elif held.cancelled:
             self._end(held, stored.DISCARD, _CANCELLED, _CANCELLED_TEXT)
         elif self.stopped and (outcome.code in _ENDED_WITH_US or not outcome.function_error):
             self._release(held)  # still claimed on disk, so it runs again after the next start
         else:
-            self._failed(held, outcome)
+            self._failed(held, call.function, outcome)
         self._join(line)
         self.dispatch()
 
-    def _failed(self, held: Held, outcome: Outcome) -> None:
+    def _failed(self, held: Held, function: Function, outcome: Outcome) -> None:
         """Another try, if the settings allow one and its moment would not come too late."""
         code, text = outcome.code, stored.message(_error_text(outcome.body))
         settings = self._settings(*held.line.key)
@@ -211,13 +221,17 @@ class Runner:
         if code != _CANCELLED and (outcome.function_error or code >= _FIRST_INVOCATION_CODE):
             held.tries += 1
             if held.tries > settings.max_retries:
+                self._notify(held, function, notes.FUNCTION_FAILED, text, outcome.body)
                 self._end(held, stored.FAIL, code, text)
                 return
+            condition = notes.FUNCTION_FAILED
             wait_s = self._retry_first_s * 2.0 ** min(held.tries - 1, 30)
         else:  # the platform failed, or the instance was stopped for another's sake: that costs time, but no try
             wait_s = max(self._retry_first_s, (now_s - held.enqueued_s) / 2)
+            condition = notes.PLATFORM_FAILED
         due_s = now_s + min(stored.BACKOFF_MAX_S, wait_s)
         if due_s - held.enqueued_s > settings.max_age_s:
+            self._notify(held, function, condition, text, outcome.body)
             self._end(held, stored.FAIL, code, text)
             return
         self.results.changes.append(
@@ -226,6 +240,26 @@ class Runner:
         self.results.retried.append((held.line.key, due_s))
         self.retrying += 1
         self._release(held)
+
+    def _notify(self, held: Held, function: Function, condition: str, error: str, result: bytes | None) -> None:
+        """Has the outcome of an event that is about to end delivered, if its version has a target for it."""
+        settings = self._settings(*held.line.key)
+        target = settings.on_failure if condition else settings.on_success
+        if target is None:
+            return
+        urn = function.urn.text(self._region)
+        runs = max(held.tries, 1) if held.start_s else 0
+        document = notes.notification(
+            request_id=held.request_id, function_urn=urn, began_s=held.start_s or held.enqueued_s, runs=runs,
+            condition=condition, error=error, event=held.event, result=result,
+        )  # fmt: skip
+        chain = ",".join((*held.options.chain, function.func_id))
+        self.results.deliveries.append(
+            NewDelivery(
+                held.line.key, held.request_id, not condition, urn, target.kind, target.param, chain, self._now_s(),
+                document,
+            )
+        )  # fmt: skip
 
     def _end(self, held: Held, state: int, code: int, text: str) -> None:
         """The event is over; its record stays if the function keeps records."""

@@ -16,7 +16,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final, Self
@@ -33,6 +33,7 @@ from fgd.invoke.async_runner import Runner
 from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.model import AsyncConfig, Function
 from fgd.store.api import AsyncRecord
+from fgd.store.deliveries import DeliveryStore, NewDelivery
 from fgd.store.queue import Done, Key, NewEvent, QueueStore, Work, state_numbers
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class AsyncQueue:
         self._wake = trio.Event()
         self._idle = trio.Event()
         self._accepting = False
+        self._open_deliveries: Callable[[], int] = lambda: 0
+        self._delivery_stored: Callable[[Sequence[NewDelivery]], None] = lambda new: None
 
     @classmethod
     async def open(
@@ -141,6 +144,21 @@ class AsyncQueue:
     def running(self) -> int:
         return self._runner.running
 
+    @property
+    def deliveries(self) -> DeliveryStore:
+        """Outcomes that go somewhere, on disk."""
+        return self._store.deliveries
+
+    def attach(self, stored: Callable[[Sequence[NewDelivery]], None], open_deliveries: Callable[[], int]) -> None:
+        """Says who takes deliveries where they go.
+
+        Args:
+            stored: told of deliveries that are on disk.
+            open_deliveries: how many are not over; they count as backlog, or a target that is away would fill the disk.
+        """
+        self._delivery_stored = stored
+        self._open_deliveries = open_deliveries
+
     def enqueue_soon(
         self,
         function: Function,
@@ -148,10 +166,15 @@ class AsyncQueue:
         event: bytes,
         done: EnqueuedCallback,
         options: CallOptions = PLAIN,
+        *,
+        delivery: int = 0,
     ) -> None:
         """Stores an event with the next batch; `done(None)` once it is on disk, `done(error)` if it could not be.
 
         `done` is called exactly once, from inside the loop, never from inside here.
+
+        Args:
+            delivery: the delivery whose document the event is; it is over in the same transaction.
 
         Raises:
             Overloaded: the backlog is full.
@@ -160,15 +183,19 @@ class AsyncQueue:
         if not self._accepting:
             raise Unavailable("fgd is shutting down")
         open_events = self._waiting + self._runner.held + self._runner.retrying + len(self._new)
+        if not delivery:  # a delivery makes room for its event
+            open_events += self._open_deliveries()
         if open_events >= self._backlog_max or self._new_bytes >= _PENDING_MAX_BYTES:
             raise Overloaded
         text = "" if options is PLAIN else msgspec.json.encode(options).decode()
         key = (function.func_id, function.version)
-        self._new.append((NewEvent(key, request_id, event, self._now_s(), text), done))
+        self._new.append((NewEvent(key, request_id, event, self._now_s(), text, delivery), done))
         self._new_bytes += len(event)
         self._wake.set()
 
-    async def enqueue(self, function: Function, request_id: str, event: bytes, options: CallOptions = PLAIN) -> None:
+    async def enqueue(
+        self, function: Function, request_id: str, event: bytes, options: CallOptions = PLAIN, *, delivery: int = 0
+    ) -> None:
         """Stores an event; when this returns it is on disk. If the wait is cancelled it may be stored or not.
 
         Raises:
@@ -183,7 +210,7 @@ class AsyncQueue:
                 errors.append(error)
             over.set()
 
-        self.enqueue_soon(function, request_id, event, done, options)
+        self.enqueue_soon(function, request_id, event, done, options, delivery=delivery)
         await over.wait()
         if errors:
             raise errors[0]
@@ -287,14 +314,16 @@ class AsyncQueue:
         self._waiting += len(batch)  # counted from now on, so that the backlog's limit holds during the commit
         try:
             done = await self._store.commit(
-                Work(self._now_s(), new, results.changes, results.forget, cancelled, claims)
-            )  # fmt: skip
+                Work(self._now_s(), new, results.changes, results.forget, results.deliveries, cancelled, claims)
+            )
         except Exception as error:  # whatever it is, callers get their answer and results are tried again
             self._waiting -= len(batch)
             self._runner.give_back(results)
             _fail(error, batch, cancels)
             return False
         self._runner.stored(results)
+        if results.deliveries:
+            self._delivery_stored(results.deliveries)
         for key, due_s in results.retried:
             self._waiting += 1
             line = self._line(key)

@@ -21,7 +21,9 @@ import msgspec
 
 from fgd.errors import StorageFull
 from fgd.model import AsyncState
+from fgd.store import deliveries
 from fgd.store.api import AsyncRecord
+from fgd.store.deliveries import DeliveryStore, NewDelivery
 from fgd.store.reserve import Reserve
 from fgd.store.sqlite import Database, Migrations, slices, values_sql
 
@@ -50,6 +52,7 @@ MIGRATIONS: Migrations = (
     ),
     # JSON of `fgd.call.CallOptions`, "" for none
     ("ALTER TABLE event ADD COLUMN options TEXT NOT NULL DEFAULT ''",),
+    deliveries.SCHEMA,
 )
 _INSERT: Final = "INSERT INTO event (fn, request_id, due_s, enqueued_s, event, options) VALUES "
 _INSERT_COLUMNS: Final = 6
@@ -88,6 +91,8 @@ class NewEvent(NamedTuple):
     event: bytes
     enqueued_s: float
     options: str = ""
+    #: The delivery whose document this is: that is over when this is stored; 0 for none.
+    delivery: int = 0
 
 
 class Change(NamedTuple):
@@ -123,6 +128,8 @@ class Work(NamedTuple):
     changes: Sequence[Change] = ()
     #: Ids of claimed events of which no record shall remain.
     forget: Sequence[int] = ()
+    #: Outcomes of the changed and forgotten events that go somewhere.
+    deliveries: Sequence[NewDelivery] = ()
     #: Request ids of waiting events to be discarded.
     cancels: Sequence[str] = ()
     #: Function version and how many of its due events, longest due first.
@@ -165,6 +172,11 @@ class QueueStore:
 
     async def aclose(self) -> None:
         await self._database.aclose()
+
+    @property
+    def deliveries(self) -> DeliveryStore:
+        """The outcomes that go somewhere, in the same database."""
+        return DeliveryStore(self._database)
 
     @property
     def batch_max_bytes(self) -> int:
@@ -293,6 +305,8 @@ class QueueStore:
             if work.forget:
                 ids = msgspec.json.encode(work.forget).decode()
                 connection.execute("DELETE FROM event WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+            if work.deliveries:
+                deliveries.insert(connection, work.deliveries)
             cancelled = [self._cancel(connection, request_id, work.now_s) for request_id in work.cancels]
             claimed = [self._claim(connection, key, most, work.now_s) for key, most in work.claims]
         except BaseException:
@@ -304,9 +318,14 @@ class QueueStore:
         at = 0
         for size in slices(len(new)):
             values: list[Any] = []
-            for key, request_id, event, enqueued_s, options in new[at : at + size]:
+            handed: list[int] = []
+            for key, request_id, event, enqueued_s, options, delivery in new[at : at + size]:
                 values += (self._number(connection, key), request_id, enqueued_s, enqueued_s, event, options)
+                if delivery:
+                    handed.append(delivery)
             connection.execute(_INSERT + values_sql(_INSERT_COLUMNS, size), values)
+            if handed:
+                deliveries.delete(connection, handed)
             at += size
 
     def _change(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:

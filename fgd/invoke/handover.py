@@ -1,0 +1,42 @@
+"""The daemon as destinations see it; functions as targets, with the rule that cuts loops."""
+
+from collections.abc import Callable
+from typing import Final
+
+from fgd.call import CallOptions
+from fgd.clock import new_request_id
+from fgd.config import Config
+from fgd.destination import Delivery, Undeliverable
+from fgd.errors import Forbidden, FunctionDisabled
+from fgd.invoke.queue import AsyncQueue
+from fgd.invoke.resolve import Directory
+from fgd.urn import parse_urn
+
+#: Functions that may hand on to one another, beginning with the one that a client invoked.
+CHAIN_MAX: Final = 16
+
+
+class InvokeNode:
+    """`fgd.destination.Node` of the daemon."""
+
+    def __init__(self, config: Config, directory: Directory, queue: AsyncQueue, now_s: Callable[[], float]) -> None:
+        self.config = config
+        self.now_s = now_s
+        self._directory = directory
+        self._queue = queue
+
+    async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
+        """See `fgd.destination.Node`."""
+        urn = parse_urn(function_urn, delivery.project_id)
+        if urn.project_id != delivery.project_id:
+            raise Forbidden("func_urn: names a function of another project")
+        split = self._directory.split(urn)
+        function = self._directory.resolve(urn) if split is None else split.pick()
+        if function.func_id in delivery.chain:
+            raise Undeliverable(f"loop: this invocation began with {function.name}, or came by it already")
+        if len(delivery.chain) >= CHAIN_MAX:
+            raise Undeliverable(f"loop: {CHAIN_MAX} functions have handed on to one another, which is the limit")
+        if function.disabled:
+            raise FunctionDisabled(f"func_urn: the function {function.name} is disabled")
+        options = CallOptions(alias="" if split is None else split.alias.name, chain=delivery.chain)
+        await self._queue.enqueue(function, new_request_id(), delivery.document, options, delivery=delivery.id)
