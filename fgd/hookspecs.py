@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pluggy
 
+from fgd.destination import Destination
 from fgd.trigger import TriggerType
 
 PROJECT: Final = "fgd"
@@ -27,5 +28,5 @@ def fgd_disk_drivers() -> Sequence[type[object]]:  # type: ignore[empty-body]  #
 
 
 @hookspec
-def fgd_destinations() -> Sequence[type[object]]:  # type: ignore[empty-body]  # specification only
-    """Classes that take the outcome of an asynchronous invocation somewhere."""
+def fgd_destinations() -> Sequence[type[Destination[Any]]]:  # type: ignore[empty-body]  # specification only
+    """Classes that take the outcome of an asynchronous invocation somewhere; see `fgd.destination.Destination`."""

@@ -49,9 +49,9 @@ class PluginManager:
             state = PluginState(entry.name, entry.dist.version if entry.dist else "", False)
             try:
                 plugin = entry.load()
+            except KeyboardInterrupt:
+                raise
             except BaseException as error:  # whatever a stranger's module does while it is imported, exits included
-                if isinstance(error, KeyboardInterrupt):
-                    raise
                 self._broken(state, "cannot be loaded", error)
             else:
                 self._register(plugin, state)
@@ -60,6 +60,10 @@ class PluginManager:
         """Every plugin that was found, by name."""
         return [self._states[name] for name in sorted(self._states)]
 
+    def builtin(self, name: str) -> bool:
+        """Whether a plugin is a module of fgd's own."""
+        return self._states[name].builtin
+
     def classes(self, hook: str) -> list[tuple[str, type[Any]]]:
         """What all plugins give for a hook: (name of the plugin, class), fgd's own first."""
         given: list[tuple[str, type[Any]]] = []
@@ -67,9 +71,9 @@ class PluginManager:
             name = implementation.plugin_name
             try:
                 answers = list(implementation.function())
-                wrong = next((one for one in answers if not isinstance(one, type)), None)
-                if wrong is not None:
-                    raise TypeError(f"{hook} must give classes, not {wrong!r}")
+                wrong = [one for one in answers if not isinstance(one, type)]
+                if wrong:
+                    raise TypeError(f"{hook} must give classes, not {wrong[0]!r}")
             except Exception as error:  # a stranger's code
                 self._broken(self._states[name], f"{hook} failed", error)
                 continue
@@ -83,7 +87,8 @@ class PluginManager:
 
     def _register(self, plugin: Any, state: PluginState) -> None:
         if state.name in self._states:
-            log.warning("plugin %s: another one has this name; it is left out", state.name)
+            other = f"{state.name} (2)"
+            self._broken(replace(state, name=other), "is left out", ValueError(f"another plugin is named {state.name}"))
             return
         try:
             self._pluggy.register(plugin, state.name)
@@ -94,6 +99,9 @@ class PluginManager:
             self._broken(state, "does not fit", error)
             return
         hooks = tuple(sorted(caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()))
+        if not hooks:
+            self._broken(state, "has no effect", ValueError("it implements no hook; decorate with fgd.plugin.hookimpl"))
+            return
         self._states[state.name] = replace(state, hooks=hooks)
 
     def _broken(self, state: PluginState, what: str, error: BaseException) -> None:

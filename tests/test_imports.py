@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # frozen data, parsed once
     frozenset({"urn", "config"}),
     frozenset({"model"}),
-    frozenset({"call"}),
+    frozenset({"call", "destination"}),
     # synchronous: system calls, the protocol between daemon and runtime, which interpreters there are
     frozenset({"linux", "wire", "runtime"}),
     # what makes sandboxes, what survives a restart
@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"trigger"}),
     frozenset({"hookspecs"}),
     frozenset({"plugin"}),
-    frozenset({"plugin_manager", "trigger_host"}),
+    frozenset({"builtin", "plugin_manager", "trigger_host"}),
     frozenset({"trigger_door"}),
     # the catalog's operations
     frozenset({"control"}),
@@ -59,6 +59,7 @@ ONLY: dict[str, frozenset[str]] = {
     "cryptography": frozenset({"store"}),
     "prometheus_client": frozenset({"metrics"}),
     "pluggy": frozenset({"hookspecs", "plugin_manager"}),
+    "httpx": frozenset({"builtin"}),
 }
 
 #: What runs between fork and exec, or without an event loop.
