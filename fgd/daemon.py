@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
+from fgd.builtin import destinations as builtin_destinations
 from fgd.call import Call
 from fgd.clock import Clock
 from fgd.config import Config, ConfigError, load_config
@@ -44,6 +46,7 @@ from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
 from fgd.control.public import PublicFolder
 from fgd.control.tags import Tags
+from fgd.control.targets import Targets
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
@@ -55,6 +58,9 @@ from fgd.instance.budget import Budget
 from fgd.instance.instance import Instance
 from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
+from fgd.invoke.deliverer import Deliverer
+from fgd.invoke.destinations import Destinations
+from fgd.invoke.handover import InvokeNode
 from fgd.invoke.invoker import SchedulerInvoker
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
@@ -64,12 +70,13 @@ from fgd.linux.reactor import Reactor
 from fgd.log import set_up_logging
 from fgd.metrics import Metrics
 from fgd.model import Alias
-from fgd.plugin_manager import PluginManager
+from fgd.plugin_manager import PluginManager, PluginState
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
+from fgd.store.api import LogLine
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
@@ -81,6 +88,7 @@ from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
 from fgd.trigger_host import TriggerHost
 from fgd.units import MIB
+from fgd.urn import parse_urn
 
 log = logging.getLogger(__name__)
 
@@ -309,15 +317,37 @@ class _Node:
                 now_s=clock.time_s,
             )
             stack.push_async_callback(queue.aclose)
+            plugins = PluginManager([builtin_destinations])
+            destinations = Destinations(
+                [(name, plugins.builtin(name), kind) for name, kind in plugins.classes("fgd_destinations")],
+                # Not the run's clock: destinations work in other threads and loops too.
+                InvokeNode(config, directory, queue, time.time),
+                timeout_s=config.delivery_timeout_s,
+                report=plugins.report,
+            )
+
+            def note(func_id: str, version: str, request_id: str, level: str, text: str) -> None:
+                book.line(LogLine(clock.time_s(), func_id, version, "", request_id, level, text))
+
+            deliverer = Deliverer(
+                queue.deliveries,
+                destinations,
+                config,
+                now_s=clock.time_s,
+                project_of=lambda urn: parse_urn(urn, project_id).project_id,
+                count=metrics.delivery,
+                note=note,
+            )
+            queue.attach(deliverer.stored, lambda: deliverer.open)
             status = Status(
                 scheduler,
                 metrics,
                 project_id=project_id,
                 functions=lambda: len(directory),
                 async_waiting=lambda: queue.waiting,
+                deliveries=lambda: (deliverer.open, deliverer.failed),
             )
             test_events = SavedEvents(functions, SavedEventStore(catalog.database), clock.time_s)
-            plugins = PluginManager()
             trigger_store = TriggerStore(catalog.database)
             trigger_host = TriggerHost(clock.time_s, plugins.report)
             doors = TriggerDoors(
@@ -347,6 +377,8 @@ class _Node:
                 tags=tags,
                 test_events=test_events,
                 trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
+                targets=Targets(destinations, directory),
+                deliveries=deliverer,
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
                 agencies=agencies,
@@ -356,6 +388,7 @@ class _Node:
                 status=status.document,
                 instances=status.instances,
                 metrics=status.metrics,
+                plugins=lambda: [_plugin(state, destinations) for state in plugins.states()],
                 doctor=self._doctor,
                 now_s=clock.time_s,
             )
@@ -379,6 +412,7 @@ class _Node:
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, scheduler, public)
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)
+            await nursery.start(deliverer.run)
             await nursery.start(queue.run)
             await triggers.load()
             await nursery.start(trigger_host.run)
@@ -489,6 +523,17 @@ def _shown(install: RuntimeInstall) -> dict[str, object]:
         "language": install.language,
         "interpreter": str(install.executable),
         "forks": install.forks,
+    }
+
+
+def _plugin(state: PluginState, destinations: Destinations) -> dict[str, object]:
+    return {
+        "name": state.name,
+        "version": state.version,
+        "builtin": state.builtin,
+        "hooks": list(state.hooks),
+        "destinations": destinations.of_plugin(state.name),
+        "error": state.error,
     }
 
 

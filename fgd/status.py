@@ -16,13 +16,15 @@ class Status:
 
     def __init__(
         self, scheduler: Scheduler, metrics: Metrics, *, project_id: str, functions: Callable[[], int],
-        async_waiting: Callable[[], int],
+        async_waiting: Callable[[], int], deliveries: Callable[[], tuple[int, int]],
     ) -> None:  # fmt: skip
         self._scheduler = scheduler
         self._metrics = metrics
         self._project_id = project_id
         self._functions = functions
         self._async_waiting = async_waiting
+        #: Open ones, and failed ones that are kept.
+        self._deliveries = deliveries
         self._began_s = time.monotonic()
 
     def document(self) -> dict[str, object]:
@@ -38,6 +40,8 @@ class Status:
             "blanks": self._scheduler.blanks.count(),
             "waiting": self._scheduler.waiting,
             "async_waiting": self._async_waiting(),
+            "deliveries_open": self._deliveries()[0],
+            "deliveries_failed": self._deliveries()[1],
             "memory_promised_mib": budget.promised_mib,
             "memory_budget_mib": budget.memory_max_mib,
             "memory_used_mib": self._memory_used_bytes() // MIB,
@@ -68,6 +72,8 @@ class Status:
             blanks=scheduler.blanks.count(),
             waiting=scheduler.waiting,
             async_waiting=self._async_waiting(),
+            deliveries_open=self._deliveries()[0],
+            deliveries_failed=self._deliveries()[1],
             memory_promised_bytes=budget.promised_mib * MIB,
             memory_used_bytes=sum(one.memory_bytes for one in gauges.values()),
             memory_budget_bytes=budget.memory_max_mib * MIB,

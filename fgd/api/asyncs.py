@@ -20,8 +20,11 @@ _CONFIG_PAGE_MAX = 100
 
 
 async def update_function_async_invoke_config(services: Services, ask: Ask) -> Answer:
-    function = services.functions.resolve(ask.urn())
-    config = await services.async_configs.put(function, parse_async_config(ask.optional_json()))
+    urn = ask.urn()
+    values = parse_async_config(ask.optional_json(), services.targets)
+    async with services.functions.locked(urn.key):
+        function = services.functions.resolve(urn)
+        config = await services.async_configs.put(function, values, services.targets)
     return Answer(async_config_object(services, function, config))
 
 
@@ -40,9 +43,8 @@ async def delete_function_async_invoke_config(services: Services, ask: Ask) -> A
 
 async def list_function_async_invoke_config(services: Services, ask: Ask) -> Answer:
     offset, size = page(ask, _CONFIG_PAGE_MAX, "limit")
-    function = services.functions.resolve(ask.urn())
-    config = services.async_configs.stored(function)
-    all_items = [] if config is None else [async_config_object(services, function, config)]
+    stored = [(version, services.async_configs.stored(version)) for version in services.versions.list(ask.urn())]
+    all_items = [async_config_object(services, version, config) for version, config in stored if config is not None]
     items = all_items[offset : offset + size]
     info = page_info(offset, len(items), len(all_items))
     return Answer({"async_invoke_configs": items, "count": len(all_items), "page_info": info})

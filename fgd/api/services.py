@@ -9,10 +9,12 @@ from fgd.control.agencies import Agencies
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
+from fgd.control.deliveries import Deliveries
 from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
+from fgd.control.targets import Targets
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
@@ -51,6 +53,9 @@ class Services:
     tags: Tags
     test_events: SavedEvents
     trials: Trials
+    targets: Targets
+    #: Outcomes of asynchronous invocations that are on their way or did not arrive.
+    deliveries: Deliveries
     #: The asynchronous queue.
     records: Records
     credentials: Credentials
@@ -65,6 +70,8 @@ class Services:
     instances: Callable[[], Mapping[str, int]]
     #: Prometheus text: of one project's functions and of the node, or of everything for "".
     metrics: Callable[[str], bytes]
+    #: JSON value for `fgd plugins`.
+    plugins: Callable[[], Sequence[Mapping[str, object]]]
     #: JSON value for `fgd doctor`.
     doctor: Callable[[], Awaitable[object]]
     #: Epoch seconds.

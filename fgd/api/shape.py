@@ -10,7 +10,7 @@ from fgd.api.services import Services
 from fgd.clock import iso_utc
 from fgd.control.facet import show_all
 from fgd.control.variables import masked
-from fgd.model import Alias, AsyncConfig, Function
+from fgd.model import Alias, AsyncConfig, Function, Target
 
 #: Fields of the cloud that are always unset here.
 _UNSET: Final = dict.fromkeys(
@@ -18,7 +18,7 @@ _UNSET: Final = dict.fromkeys(
         "func_vpc", "func_vpc_id", "mount_config", "custom_image", "network_controller", "domain_names", "peering_cidr",
         "gpu_memory", "gpu_type", "restore_hook_handler",
         "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
-        "function_async_config", "enterprise_project_id",
+        "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
     )
 )  # fmt: skip
@@ -35,6 +35,7 @@ _OFF: Final = dict.fromkeys(
 def function_object(services: Services, function: Function) -> dict[str, object]:
     """A function version as create, config, list, versions and code answers carry it."""
     region = services.config.region
+    async_config = services.async_configs.stored(function)
     return {
         **_UNSET,
         **_OFF,
@@ -77,6 +78,7 @@ def function_object(services: Services, function: Function) -> dict[str, object]
         "reserved_instance_count": 0,
         "fail_count": 0,
         "bind_bridge_funcUrns": [],
+        "function_async_config": async_config_object(services, function, async_config) if async_config else None,
         **show_all(services.functions.facets, function),
     }
 
@@ -111,11 +113,15 @@ def async_config_object(services: Services, function: Function, config: AsyncCon
         "func_urn": function.urn.text(services.config.region),
         "max_async_event_age_in_seconds": config.max_age_s,
         "max_async_retry_attempts": config.max_retries,
-        "destination_config": {"on_success": None, "on_failure": None},
+        "destination_config": {"on_success": _target(config.on_success), "on_failure": _target(config.on_failure)},
         "created_time": iso_utc(config.created_s),
         "last_modified": iso_utc(config.last_modified_s),
         "enable_async_status_log": config.enable_status_log,
     }
+
+
+def _target(target: Target | None) -> dict[str, str] | None:
+    return None if target is None else {"destination": target.kind, "param": target.param}
 
 
 def page_info(offset: int, count: int, total: int) -> dict[str, int]:

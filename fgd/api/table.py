@@ -9,6 +9,7 @@ from fgd.api import (
     cloud,
     code,
     console,
+    deliveries,
     dependencies,
     events,
     functions,
@@ -31,7 +32,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     replace(operation, action=ACTION_OF.get(operation.name))
     for noun in (
         functions, code, invocations, versions, triggers, asyncs, reserved, dependencies, tags, events, transfer,
-        statistics, logs, templates, cloud, console, agencies, identity, node,
+        statistics, logs, deliveries, templates, cloud, console, agencies, identity, node,
     )
     for operation in noun.OPERATIONS
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """`fgd async`: what became of queued events."""
 
 import argparse
+from typing import Any
 
 from fgd.cli.client import Client
+from fgd.cli.deliveries import shown, target
 from fgd.cli.report import Refused, UsageError, print_fields, print_json, print_table
 
 
@@ -44,7 +46,7 @@ def config(args: argparse.Namespace) -> None:
     """Shows the retry settings, after changing what was given."""
     client = Client(args.admin_socket)
     path = client.functions_path(args.function, "async-invoke-config")
-    given = {
+    given: dict[str, Any] = {
         name: value
         for name, value in (
             ("max_async_retry_attempts", args.max_retries),
@@ -52,11 +54,21 @@ def config(args: argparse.Namespace) -> None:
         )
         if value is not None
     }
-    if args.reset and given:
+    targets = {
+        name: target(client, option, text)
+        for name, option, text in (
+            ("on_success", "--on-success", args.on_success),
+            ("on_failure", "--on-failure", args.on_failure),
+        )
+        if text is not None
+    }
+    if args.reset and (given or targets):
         raise UsageError("async config: --reset goes alone")
     if args.reset:
         client.call("DELETE", path)
     current = _current(client, path)
+    if targets:
+        given["destination_config"] = (current or {}).get("destination_config", {}) | targets
     if given:
         keep = {name: current[name] for name in _KEPT if name in current} if current else {}
         current = client.call("PUT", path, body=keep | given)
@@ -69,6 +81,8 @@ def config(args: argparse.Namespace) -> None:
             [
                 ("retries", str(current["max_async_retry_attempts"])),
                 ("given up after", f"{current['max_async_event_age_in_seconds']} s"),
+                ("on success", shown(current["destination_config"]["on_success"])),
+                ("on failure", shown(current["destination_config"]["on_failure"])),
             ]
         )
 
@@ -81,9 +95,9 @@ _KEPT = (
 )
 
 
-def _current(client: Client, path: str) -> dict[str, object] | None:
+def _current(client: Client, path: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, object] = client.call("GET", path)
+        found: dict[str, Any] = client.call("GET", path)
     except Refused as error:
         if error.status == 404:
             return None

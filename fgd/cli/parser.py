@@ -267,10 +267,10 @@ def _agencies(commands: _Group) -> None:
 
 
 def _async(commands: _Group) -> None:
-    records = commands.group("async", "asynchronous invocations: look up, cancel, retry settings")
+    records = commands.group("async", "asynchronous invocations: look up, cancel, retries, destinations")
 
-    def one(name: str, run: str, text: str) -> argparse.ArgumentParser:
-        parser = records.add(name, f"asyncs:{run}", text)
+    def one(name: str, run: str, text: str, module: str = "asyncs") -> argparse.ArgumentParser:
+        parser = records.add(name, f"{module}:{run}", text)
         parser.add_argument("function", metavar="NAME", help="name, package:name or URN")
         return parser
 
@@ -280,10 +280,24 @@ def _async(commands: _Group) -> None:
     listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most this many, 1-500 (default 100)")
     cancel = one("cancel", "cancel", "end a waiting or running asynchronous invocation")
     cancel.add_argument("request_id", metavar="REQUEST")
-    config = one("config", "config", "show or set how often and how long events are tried")
+    config = one("config", "config", "show or set how often events are tried, and where their outcomes go")
     config.add_argument("--max-retries", type=int, metavar="N", help="further tries after the first, 0-3")
     config.add_argument("--max-age", type=int, metavar="S", help="seconds after which an event is given up, 1-86400")
+    for option, when in (("--on-success", "succeeds"), ("--on-failure", "fails for good")):
+        config.add_argument(option, metavar="KIND:...", help=f"where the outcome goes when an event {when}: "
+                            "FunctionGraph:NAME, OBS:BUCKET/PREFIX[?expires=DAYS], Webhook:URL, KIND:{JSON}; "
+                            "none: nowhere")  # fmt: skip
     config.add_argument("--reset", action="store_true", help="return to the defaults")
+    listing = one("deliveries", "list_deliveries", "show outcomes that have not arrived where they go", "deliveries")
+    listing.add_argument("--request", default="", metavar="ID", help="only of this invocation")
+    listing.add_argument("--status", default="", choices=["WAIT", "FAIL"], help="on its way, or given up")
+    listing.add_argument("--limit", type=int, default=100, metavar="N", help="at most this many, 1-500 (default 100)")
+    show = one("delivery", "show", "show one of them with its document", "deliveries")
+    show.add_argument("delivery", type=int, metavar="ID")
+    for name, text in (("retry", "have failed deliveries tried again"), ("drop", "forget failed deliveries")):
+        settle = one(name, name, text, "deliveries")
+        settle.add_argument("deliveries", type=int, nargs="*", metavar="ID")
+        settle.add_argument("--all", action="store_true", help="all failed ones of the function")
 
 
 def _logs(commands: _Group) -> None:
@@ -300,6 +314,7 @@ def _node(commands: _Group) -> None:
     doctor = commands.add("doctor", "node:doctor", "check this host: kernel, cgroups, namespaces, interpreters, limits")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="settings to check against (default: the defaults)")
     doctor.add_argument("--state-dir", type=Path, metavar="DIR", help="whose disk to check (default /var/lib/fgd)")
+    commands.add("plugins", "node:plugins", "show the plugins that were found, and what is wrong with them")
     commands.add("runtimes", "node:runtimes", "show the interpreters that were found")
     commands.add("metrics", "node:metrics", "print the daemon's metrics (Prometheus text)")
     bench = commands.add("bench", "bench:bench", "measure this host beside the ceilings (from a source tree)")

@@ -9,9 +9,9 @@ import msgspec
 import trio
 
 from fgd.control import rules
-from fgd.control.features import says_nothing
+from fgd.control.targets import Targets
 from fgd.errors import BadParameter, BadQuery, NotBuilt, NotFound
-from fgd.model import AsyncConfig, AsyncState, Function
+from fgd.model import AsyncConfig, AsyncState, Function, Target
 from fgd.store.api import AsyncRecord, Catalog
 
 MAX_AGE_S: Final = (1, 86_400)
@@ -67,6 +67,8 @@ class AsyncConfigs:
         self._now_s = now_s
         self._configs = dict(configs)
         self._default = AsyncConfig()
+        #: Targets of all functions are looked at and one is set, with nothing in between.
+        self._lock = trio.Lock()
 
     def get(self, func_id: str, version: str) -> AsyncConfig:
         """The settings that apply: those of the version, else the defaults."""
@@ -76,8 +78,22 @@ class AsyncConfigs:
         """The settings that somebody made for this version."""
         return self._configs.get((function.func_id, function.version))
 
-    async def put(self, function: Function, values: Mapping[str, object]) -> AsyncConfig:
-        """Stores settings, made from `parse_async_config`; what is not given gets its default."""
+    def targets_of(self, func_id: str) -> list[Target]:
+        """Where outcomes of a function go, of all its versions."""
+        mine = (config for (one, _), config in self._configs.items() if one == func_id)
+        return [target for config in mine for target in (config.on_success, config.on_failure) if target is not None]
+
+    async def put(self, function: Function, values: Mapping[str, object], targets: Targets) -> AsyncConfig:
+        """Stores settings, made from `parse_async_config`; what is not given gets its default.
+
+        Raises:
+            RequestError: as `Targets.check`.
+        """
+        async with self._lock:
+            targets.check(function, values, self.targets_of)
+            return await self._put(function, values)
+
+    async def _put(self, function: Function, values: Mapping[str, object]) -> AsyncConfig:
         now_s = self._now_s()
         old = self.stored(function)
         config = msgspec.structs.replace(
@@ -106,19 +122,17 @@ class AsyncConfigs:
             self._configs.pop((old.func_id, old.version), None)
 
 
-def parse_async_config(body: Mapping[str, object]) -> dict[str, object]:
+def parse_async_config(body: Mapping[str, object], targets: Targets) -> dict[str, object]:
     """The body of an update of the asynchronous settings, as fields of `AsyncConfig`.
 
     Raises:
-        BadParameter: a number out of range.
-        NotBuilt: destinations, or a log stream of one's own.
+        BadParameter: a number out of range, a target that cannot be; others as `Targets.parse`.
+        NotBuilt: a log stream of one's own.
     """
-    if not says_nothing(body.get("destination_config")):
-        raise NotBuilt("destination_config: this version of fgd has no destinations; leave the field out or empty")
     for field in ("log_group_id", "log_stream_id", "log_group_name", "log_stream_name"):
         if body.get(field):
             raise NotBuilt(f"{field}: this version of fgd has no log groups and streams; leave the field out")
-    values: dict[str, object] = {}
+    values: dict[str, object] = dict(targets.parse(body.get("destination_config")))
     age = body.get("max_async_event_age_in_seconds")
     if age is not None:
         values["max_age_s"] = rules.whole("max_async_event_age_in_seconds", age, *MAX_AGE_S, BadParameter, "seconds")

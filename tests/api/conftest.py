@@ -8,9 +8,17 @@ import pytest
 from fgd.config import Config
 from tests.api.harness import Api, running_api
 
+CONFIG = Config(
+    region="testland",
+    functions_max=100,
+    upload_max_mib=2,
+    destination_dir="buckets",
+    webhook_urls="https://hooks.test/fgd/",
+)
+
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     state_dir: Path = tmp_path_factory.mktemp("state")
-    with running_api(state_dir, Config(region="testland", functions_max=100, upload_max_mib=2)) as running:
+    with running_api(state_dir, CONFIG) as running:
         yield running

@@ -16,6 +16,7 @@ from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
+from fgd.builtin import destinations as builtin_destinations
 from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.control.agencies import Agencies, Roster
@@ -31,22 +32,28 @@ from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
 from fgd.control.tags import Tags
+from fgd.control.targets import Targets
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
+from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
+from fgd.plugin_manager import PluginManager
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
+from fgd.store.deliveries import DeliveryStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
 from fgd.store.names import PackageNames
+from fgd.store.queue import QueueStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
 from fgd.trigger import Place
 from fgd.trigger_host import TriggerHost
+from tests.control.world import FixedNode, builtin_kinds
 from tests.pulse import fgd_trigger_types
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -163,6 +170,7 @@ class Api:
         self.services: Services
         self.directory: Directory
         self.handout: Handout
+        self.deliveries: DeliveryStore
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
         self.triggers: TriggerHost
@@ -270,6 +278,20 @@ async def _main(
     configs = AsyncConfigs(catalog, api.now_s, await catalog.async_configs())
     api.directory.subscribe(configs.forget)
 
+    queue = await QueueStore.open(state_dir)
+    plugins = PluginManager([builtin_destinations], [])
+    destinations = builtin_kinds(FixedNode(config, api.now_s))
+    api.deliveries = queue.deliveries
+    deliverer = Deliverer(
+        queue.deliveries,
+        destinations,
+        config,
+        now_s=api.now_s,
+        project_of=lambda urn: PROJECT,
+        count=lambda func_id, version, kind, result, number: None,
+        note=lambda func_id, version, request_id, level, text: None,
+    )
+
     async def doctor() -> object:
         return {"checks": []}
 
@@ -322,6 +344,8 @@ async def _main(
         tags=tags,
         test_events=test_events,
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
+        targets=Targets(destinations, api.directory),
+        deliveries=deliverer,
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
         agencies=agencies,
@@ -331,6 +355,7 @@ async def _main(
         status=lambda: {"version": "0", "instances": 0},
         instances=lambda: api.instances,
         metrics=lambda project_id: b"fgd_up 1\n",
+        plugins=lambda: [{"name": state.name, "error": state.error} for state in plugins.states()],
         doctor=doctor,
         now_s=api.now_s,
     )
@@ -351,4 +376,5 @@ async def _main(
         }
         ready.set()
     with trio.CancelScope(shield=True):
+        await queue.aclose()
         await catalog.aclose()

@@ -200,13 +200,18 @@ def test_disable_and_enable(api: Api, fgd: Fgd) -> None:
 
 def test_async_config_keeps_what_is_not_given(api: Api, fgd: Fgd) -> None:
     path = f"{FUNCTIONS}/hello/async-invoke-config"
-    old = {"max_async_retry_attempts": 2, "max_async_event_age_in_seconds": 60}
+    targets = {"on_success": None, "on_failure": {"destination": "Webhook", "param": "{}"}}
+    old = {
+        "max_async_retry_attempts": 2,
+        "max_async_event_age_in_seconds": 60,
+        "destination_config": targets,
+    }
     api.answer(f"GET {path}", old)
     api.answer(f"PUT {path}", old | {"max_async_retry_attempts": 0})
 
     ran = fgd("async", "config", "hello", "--max-retries", "0")
 
-    assert {"max_async_retry_attempts": 0, "max_async_event_age_in_seconds": 60} == api.sent(f"PUT {path}")[0].json()
+    assert old | {"max_async_retry_attempts": 0} == api.sent(f"PUT {path}")[0].json()
     assert ["retries", "0"] == ran.out.split()[:2]
 
 

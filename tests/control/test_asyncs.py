@@ -2,9 +2,14 @@
 
 import pytest
 
+from fgd.config import Config
 from fgd.control.asyncs import parse_async_config, parse_record_query
-from fgd.errors import BadParameter, BadQuery, NotBuilt
+from fgd.control.targets import Targets
+from fgd.errors import BadParameter, BadQuery
+from fgd.invoke.resolve import Directory
+from tests.control.world import FixedNode, builtin_kinds
 
+TARGETS = Targets(builtin_kinds(FixedNode(Config())), Directory())
 NOW_S = 1_715_846_489.0
 
 
@@ -22,13 +27,7 @@ NOW_S = 1_715_846_489.0
 )
 def test_bad_settings_name_the_field(field: str, value: object) -> None:
     with pytest.raises(BadParameter, match=f"^{field}:"):
-        parse_async_config({field: value})
-
-
-def test_destinations_are_not_built_but_empty_ones_are_none() -> None:
-    assert {} == parse_async_config({"destination_config": {"on_success": {}, "on_failure": None}})
-    with pytest.raises(NotBuilt, match=r"^destination_config:"):
-        parse_async_config({"destination_config": {"on_success": {"destination": "OBS", "param": "{}"}}})
+        parse_async_config({field: value}, TARGETS)
 
 
 def test_a_query_without_times_looks_back_an_hour_unless_it_names_a_request() -> None:

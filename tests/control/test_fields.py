@@ -3,13 +3,17 @@
 import pytest
 
 from fgd.api.table import OPERATIONS
+from fgd.config import Config
 from fgd.control.asyncs import parse_async_config
 from fgd.control.features import ECHOED, UNBUILT
 from fgd.control.fields import parse_change, parse_code, parse_max_instances, parse_new
+from fgd.control.targets import Targets
 from fgd.errors import FgdError
+from fgd.invoke.resolve import Directory
 from tests.control.test_directory import function
-from tests.control.world import INSTALLED, inline
+from tests.control.world import INSTALLED, FixedNode, builtin_kinds, inline
 
+TARGETS = Targets(builtin_kinds(FixedNode(Config())), Directory())
 ODD: list[object] = [
     None, True, 0, -1, 1.5, "", "x", "\x00", "\U0001f600" * 70, "a" * 5000, [], {}, [[]], {"a": None}, {"a": {}},
     {"file": []}, {"file": "x"}, {"concurrency": []}, {"func_mounts": 1}, 10**18,
@@ -30,7 +34,7 @@ def test_odd_values_are_never_our_fault(field: str) -> None:
             lambda b: parse_change(b, old),
             lambda b: parse_code({"code_type": "inline", **b}, old),
             lambda b: parse_max_instances(b),
-            lambda b: parse_async_config(b),
+            lambda b: parse_async_config(b, TARGETS),
         ):
             try:
                 parse(body)

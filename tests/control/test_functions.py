@@ -194,7 +194,7 @@ def test_code_over_the_quota_is_refused_and_the_old_stays(tmp_path: Path) -> Non
 def test_deleting_takes_the_asynchronous_settings_along(tmp_path: Path) -> None:
     async def main(here: World) -> None:
         function = await here.functions.create(PROJECT, new("gone"))
-        await here.configs.put(function, {"max_retries": 3})
+        await here.configs.put(function, {"max_retries": 3}, here.targets)
         await here.functions.delete(urn("gone"))
         assert 1 == here.configs.get(function.func_id, "latest").max_retries
         assert ({}, []) == (await here.catalog.async_configs(), await here.catalog.functions())

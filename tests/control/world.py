@@ -1,11 +1,12 @@
 """The business side of the control plane over a state directory, without HTTP."""
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgd.builtin import destinations
 from fgd.config import Config
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
@@ -14,8 +15,12 @@ from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.fields import NewFunction, parse_new
 from fgd.control.functions import Functions
+from fgd.control.targets import Targets
 from fgd.control.versions import Versions
+from fgd.destination import Delivery, Node
+from fgd.invoke.destinations import Destinations
 from fgd.invoke.resolve import Directory
+from fgd.plugin_manager import PluginManager
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
@@ -23,6 +28,23 @@ from fgd.store.names import PackageNames
 
 PROJECT = "p" * 32
 INSTALLED = ("Python3.12",)
+
+
+class FixedNode:
+    """What destinations see, where none delivers."""
+
+    def __init__(self, config: Config, now_s: Callable[[], float] = lambda: 1.0) -> None:
+        self.config = config
+        self.now_s = now_s
+
+    async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
+        raise NotImplementedError
+
+
+def builtin_kinds(node: Node) -> Destinations:
+    """fgd's own destinations, by the door by which they come in the daemon."""
+    given = PluginManager([destinations], []).classes("fgd_destinations")
+    return Destinations([(plugin, True, kind) for plugin, kind in given], node, timeout_s=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +56,7 @@ class World:
     versions: Versions
     aliases: Aliases
     configs: AsyncConfigs
+    targets: Targets
     catalog: SqliteCatalog
     code: FolderCodeStore
     dependencies: Dependencies
@@ -64,7 +87,8 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
         )
         versions = Versions(functions, directory, catalog, lambda: 1.0)
         aliases = Aliases(functions, directory, catalog, lambda: 1.0)
-        yield World(directory, functions, versions, aliases, configs, catalog, code, dependencies)
+        targets = Targets(builtin_kinds(FixedNode(config)), directory)
+        yield World(directory, functions, versions, aliases, configs, targets, catalog, code, dependencies)
     finally:
         await catalog.aclose()
 
