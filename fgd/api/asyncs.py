@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from fgd.api.functions import page
 from fgd.api.operation import FUNCTION, NOTHING, Answer, Ask, Operation
+from fgd.api.permissions import check_target
 from fgd.api.services import Services
 from fgd.api.shape import async_config_object, page_info
 from fgd.control.asyncs import parse_async_config, parse_record_query
@@ -24,6 +25,8 @@ async def update_function_async_invoke_config(services: Services, ask: Ask) -> A
     values = parse_async_config(ask.optional_json(), services.targets)
     async with services.functions.locked(urn.key):
         function = services.functions.resolve(urn)
+        for target in services.targets.functions(function, values).values():
+            check_target(ask, services.config.region, target)
         config = await services.async_configs.put(function, values, services.targets)
     return Answer(async_config_object(services, function, config))
 

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 
 from fgd.api.operation import Access, Ask, Operation
+from fgd.auth.actions import INVOKE_ASYNC
 from fgd.auth.policy import EVERY, SERVICE, function_resource
 from fgd.errors import ActionDenied, AgencyDenied
-from fgd.model import Resource, Rights
+from fgd.model import Function, Resource, Rights
 from fgd.urn import DEFAULT_PACKAGE, parse_urn
 
 #: Whoever has credentials may: it tells no more than who the caller is and what kinds of things there are.
@@ -56,6 +57,11 @@ ACTION_OF: Final[Mapping[str, str]] = {
     "list_async_invocations": _FUNCTION + "listAsyncInvocation",
     "list_active_async_invocations": _FUNCTION + "listAsyncInvocation",
     "cancel_async_invocation": _FUNCTION + "cancelAsyncInvocation",
+    "list_deliveries": _FUNCTION + "listAsyncInvocation",
+    # The document has what the function was given and what it returned.
+    "show_delivery": _FUNCTION + "getLog",
+    "retry_deliveries": _FUNCTION + "updateAsyncInvokeConfig",
+    "drop_deliveries": _FUNCTION + "updateAsyncInvokeConfig",
     "update_function_reserved_instances_count": _FUNCTION + "updateReservedInstanceCount",
     "list_function_reserved_instances": _FUNCTION + "listReservedInstance",
     "list_reserved_instance_configs": _FUNCTION + "listReservedInstance",
@@ -158,6 +164,21 @@ def check(operation: Operation, ask: Ask, region: str) -> None:
     for agency in (body.xrole, body.app_xrole):
         if isinstance(agency, str) and agency:
             _check_pass(rights, ask, region, agency)
+
+
+def check_target(ask: Ask, region: str, function: Function) -> None:
+    """Refuses to hand outcomes on to a function that the caller may not invoke.
+
+    Raises:
+        ActionDenied: names the action and the function.
+    """
+    rights = ask.principal.rights
+    resource = function_resource(region, function.project_id, function.package, function.name)
+    if rights is not None and not rights.says(INVOKE_ASYNC, resource):
+        raise ActionDenied(
+            f"destination_config: the policies of the {ask.principal.name} do not allow {INVOKE_ASYNC} on"
+            f" {_path(resource)}"
+        )
 
 
 def _check_pass(rights: Rights, ask: Ask, region: str, agency: str) -> None:

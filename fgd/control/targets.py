@@ -47,34 +47,46 @@ class Targets:
             raise BadParameter(f"destination_config: must be an object, not {rules.shown(value)}")
         return {field: self._target(f"destination_config.{field}", value.get(field)) for field in FIELDS}
 
-    def check(self, owner: Function, fields: Mapping[str, object], targets_of: TargetsOf) -> None:
-        """Refuses targets that are functions which are not there, and those by which an outcome would come back.
+    def functions(self, owner: Function, fields: Mapping[str, object]) -> dict[str, Function]:
+        """The functions among targets, by field.
 
         Args:
             owner: whose settings these become.
             fields: what `parse` gave.
-            targets_of: of the other functions, as they are.
 
         Raises:
             FunctionNotFound, VersionNotFound, AliasNotFound, BadUrn: there is no such function.
             Forbidden: of another project.
-            BadParameter: it would be a loop.
         """
+        found: dict[str, Function] = {}
         for field in FIELDS:
             target = fields.get(field)
-            if not isinstance(target, Target):
-                continue
-            name = f"destination_config.{field}.param"
-            try:
-                function = self._function(owner.project_id, target, strict=True)
-            except RequestError as error:
-                raise type(error)(f"{name}: {_after_field(error)}") from error
-            if function is None:
-                continue
+            if isinstance(target, Target):
+                try:
+                    function = self._function(owner.project_id, target, strict=True)
+                except RequestError as error:
+                    raise type(error)(f"destination_config.{field}.param: {_after_field(error)}") from error
+                if function is not None:
+                    found[field] = function
+        return found
+
+    def check(self, owner: Function, fields: Mapping[str, object], targets_of: TargetsOf) -> None:
+        """Refuses targets by which an outcome would come back to where it comes from.
+
+        Args:
+            targets_of: of the other functions, as they are.
+
+        Raises:
+            BadParameter: it would be a loop; others as `functions`.
+        """
+        for field, function in self.functions(owner, fields).items():
             path = self._path(function, owner.func_id, targets_of)
             if path:
                 names = " -> ".join((owner.name, *path))
-                raise BadParameter(f"{name}: would make a loop, {names}; a function's outcome must not come back to it")
+                raise BadParameter(
+                    f"destination_config.{field}.param: would make a loop, {names}; a function's outcome must not come"
+                    " back to it"
+                )
 
     def _target(self, field: str, value: object) -> Target | None:
         if says_nothing(value):
