@@ -47,6 +47,7 @@ from fgd.control.handout import Handout
 from fgd.control.public import PublicFolder
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
@@ -77,6 +78,7 @@ from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
+from fgd.store.archives import ArchiveReader
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
@@ -379,6 +381,7 @@ class _Node:
                 trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
                 targets=Targets(destinations, directory),
                 deliveries=deliverer,
+                transfer=Transfer(functions, tags, ArchiveReader(prepared.state_dir)),
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
                 agencies=agencies,

@@ -216,8 +216,8 @@ class ImportTooLarge(RequestError):
     code = "FSS.1023"
 
 
-class BadDependencyHere(RequestError):
-    """400 FSS.1024: a dependency that an imported function needs is not on this node, or is named wrongly."""
+class BadDependency(RequestError):
+    """400 FSS.1024: a field or the package of a dependency, or a dependency that an imported function lacks here."""
 
     code = "FSS.1024"
 

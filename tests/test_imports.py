@@ -57,6 +57,7 @@ ONLY: dict[str, frozenset[str]] = {
     "hypercorn": frozenset({"api"}),
     "httptools": frozenset({"gateway"}),
     "cryptography": frozenset({"store"}),
+    "yaml": frozenset({"control"}),
     "prometheus_client": frozenset({"metrics"}),
     "pluggy": frozenset({"hookspecs", "plugin_manager"}),
     "httpx": frozenset({"builtin"}),

@@ -15,6 +15,7 @@ from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
@@ -56,6 +57,7 @@ class Services:
     targets: Targets
     #: Outcomes of asynchronous invocations that are on their way or did not arrive.
     deliveries: Deliveries
+    transfer: Transfer
     #: The asynchronous queue.
     records: Records
     credentials: Credentials

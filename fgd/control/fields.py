@@ -62,7 +62,11 @@ class CodeChange:
 
 
 def parse_new(
-    body: Mapping[str, object], installed: Collection[str], facets: Sequence[Facet] = (), project_id: str = ""
+    body: Mapping[str, object],
+    installed: Collection[str],
+    facets: Sequence[Facet] = (),
+    project_id: str = "",
+    upload: Upload | None = None,
 ) -> NewFunction:
     """Column C of the create-function API.
 
@@ -71,6 +75,7 @@ def parse_new(
         installed: runtime ids that this node can run.
         facets: whose fields are read too.
         project_id: whose function it will be.
+        upload: its code, where the body does not hold it.
 
     Raises:
         RequestError: one of the codes FSS.1002 to 1072 and 1404, 1405; begins with the field's name.
@@ -91,7 +96,7 @@ def parse_new(
     secret = variables.parse("encrypted_user_data", _given(body, "encrypted_user_data", ""))
     variables.check_together(plain, secret)
     strategy = _strategy(body)
-    upload = parse_upload(body, runtime, handler, creating=True)
+    upload = upload or parse_upload(body, runtime, handler, creating=True)
     if upload is None:
         raise CodeMissing("func_code.file: must hold the code in Base64")
     return NewFunction(

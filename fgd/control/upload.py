@@ -59,6 +59,20 @@ def parse_upload(body: Mapping[str, object], runtime: str, handler: str, *, crea
     return _inline(filename, data, runtime, handler)
 
 
+def exported_upload(settings: Mapping[str, object], archive: bytes) -> Upload:
+    """The code of an exported function. It is an archive whatever its code type, and is stored byte for byte.
+
+    Args:
+        settings: of the function, with `code_type` and `code_filename`.
+
+    Raises:
+        as `parse_upload`.
+    """
+    # What once came from object storage is in the archive now.
+    code_type = "zip" if settings.get("code_type") == "obs" else _code_type(settings) or "zip"
+    return _archive(code_type, _filename(settings, code_type), archive)
+
+
 def _code_type(body: Mapping[str, object]) -> str:
     value = body.get("code_type")
     if value is None or value == "":

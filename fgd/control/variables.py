@@ -80,6 +80,11 @@ def check_together(plain: Mapping[str, str], secret: Mapping[str, str]) -> None:
         )
 
 
+def text_of(values: Mapping[str, str]) -> str:
+    """Variables as the fields carry them."""
+    return msgspec.json.encode(dict(values)).decode()
+
+
 def masked(names: Mapping[str, str]) -> str:
     """The JSON text that answers carry instead of secrets."""
     return msgspec.json.encode(dict.fromkeys(names, MASK)).decode()

@@ -33,6 +33,7 @@ from fgd.control.functions import Functions
 from fgd.control.handout import Handout
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
@@ -41,6 +42,7 @@ from fgd.invoke.resolve import Directory
 from fgd.plugin_manager import PluginManager
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
+from fgd.store.archives import ArchiveReader
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.deliveries import DeliveryStore
@@ -160,7 +162,8 @@ class EchoInvoker:
 class Api:
     """A running control plane, and a client that says who it is with whatever headers it likes."""
 
-    def __init__(self) -> None:
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self.port = 0
         self.records = ListedRecords()
         self.logs = ListedLogs()
@@ -238,7 +241,7 @@ MINIMAL = {
 @contextmanager
 def running_api(state_dir: Path, config: Config) -> Iterator[Api]:
     """An `Api` whose loop runs in a thread of its own until the block ends."""
-    api = Api()
+    api = Api(state_dir)
     ready = threading.Event()
     stop: list[Callable[[], None]] = []
     failed: list[BaseException] = []
@@ -346,6 +349,7 @@ async def _main(
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
         targets=Targets(destinations, api.directory),
         deliveries=deliverer,
+        transfer=Transfer(functions, tags, ArchiveReader(state_dir)),
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
         agencies=agencies,
