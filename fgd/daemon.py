@@ -381,7 +381,7 @@ class _Node:
                 trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
                 targets=Targets(destinations, directory),
                 deliveries=deliverer,
-                transfer=Transfer(functions, tags, ArchiveReader(prepared.state_dir)),
+                transfer=Transfer(functions, tags, ArchiveReader(prepared.state_dir), dependencies),
                 records=queue,
                 credentials=Credentials(catalog, keyring, clock.time_s, config.token_ttl_s, project_id),
                 agencies=agencies,

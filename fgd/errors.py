@@ -216,12 +216,6 @@ class ImportTooLarge(RequestError):
     code = "FSS.1023"
 
 
-class BadDependency(RequestError):
-    """400 FSS.1024: a field or the package of a dependency, or a dependency that an imported function lacks here."""
-
-    code = "FSS.1024"
-
-
 class BadConfiguration(RequestError):
     """400 FSS.1025: the YAML file of an archive to import is invalid or missing."""
 
@@ -391,7 +385,7 @@ class TestEventTooLarge(RequestError):
 
 
 class BadDependency(RequestError):
-    """400 FSS.1024: a field or the package of a dependency."""
+    """400 FSS.1024: a field or the package of a dependency, or one that an imported function does not find here."""
 
     code = "FSS.1024"
 

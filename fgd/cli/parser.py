@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
+from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 
 _EPILOG: Final = """\
 exit codes: 0 it worked, 1 the function failed or a check did, 2 wrong usage, 3 the API refused, 4 no daemon reachable
@@ -34,13 +35,17 @@ def build_parser() -> argparse.ArgumentParser:
     _keys(commands)
     _deploy(commands)
     _invoke(commands)
+    add_test(commands)
+    add_events(commands)
     _functions(commands)
+    add_tags(commands)
     _versions(commands)
     _aliases(commands)
     _triggers(commands)
     _agencies(commands)
     _async(commands)
     _logs(commands)
+    add_quotas(commands)
     _node(commands)
     return parser
 
@@ -165,6 +170,7 @@ def _functions(commands: _Group) -> None:
     one("disable", "disable", "refuse every invocation; code and settings stay and can be changed")
     code = one("code", "code", "download a function's code package")
     code.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write the ZIP (default NAME.zip)")
+    add_transfer(functions)
 
 
 def _versions(commands: _Group) -> None:

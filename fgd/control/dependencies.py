@@ -86,6 +86,25 @@ class Dependencies:
             raise DependencyNotFound(f"{_FIELD}: there is no dependency version with the id {version_id[:80]!r}")
         return found
 
+    def find(
+        self, project_id: str, name: str, version: int, *, runtime: str = "", public: bool | None = None
+    ) -> Dependency | None:
+        """A version by its dependency's name, the project's own before public ones.
+
+        Args:
+            runtime: only of that runtime.
+            public: only a public one, or only one of the project.
+        """
+        found = [
+            one
+            for one in self._visible(project_id)
+            if one.name == name
+            and one.version == version
+            and (not runtime or one.runtime == runtime)
+            and (public is None or public == (one.project_id == PUBLIC))
+        ]
+        return min(found, key=lambda one: (one.project_id == PUBLIC, one.runtime), default=None)
+
     def known(self, version_id: str) -> Dependency | None:
         """The same for whoever may see it."""
         return self._by_id.get(version_id)

@@ -22,6 +22,7 @@ from fgd.errors import (
     BadCode,
     BadConfiguration,
     CodeMissing,
+    DependencyUnreadable,
     ManyConfigurations,
     NameNotInConfiguration,
     PackageTooLarge,
@@ -54,7 +55,11 @@ class Exported:
 def settings_of(
     function: Function, facets: Sequence[Facet], tags: Mapping[str, str], secret_names: Sequence[str]
 ) -> dict[str, object]:
-    """A function as create-function would be asked for it. What is not set is not in it."""
+    """A function as create-function would be asked for it. What is not set is not in it.
+
+    Raises:
+        DependencyUnreadable: it has a public dependency that was taken away from the node.
+    """
     shown = show_all(facets, function)
     wire = {name for facet in facets for name in facet.wire}
     found: dict[str, object] = {
@@ -77,14 +82,28 @@ def settings_of(
         **{name: value for name, value in function.echo.items() if name in ECHOED},
         **{name: value for name, value in shown.items() if name in wire},
     }
-    if not says_nothing(found.pop("depend_version_list", None)):
-        found["dependencies"] = _by_name(shown.get("dependencies"))
+    for name in ("depend_version_list", "depend_list"):
+        found.pop(name, None)
+    found["dependencies"] = _by_name(function, shown.get("dependencies"))
     return {name: value for name, value in found.items() if not says_nothing(value)}
 
 
-def _by_name(dependencies: object) -> list[dict[str, object]]:
-    items = dependencies if isinstance(dependencies, list) else []
-    return [{"name": item["name"], "version": item["version"]} for item in items]
+def _by_name(function: Function, shown: object) -> list[dict[str, object]]:
+    items = shown if isinstance(shown, list) else []
+    if len(items) < len(function.dependencies):
+        raise DependencyUnreadable(
+            "depend_version_list: the function has a public dependency that is not on this node any more, so it has no"
+            " name to export it by"
+        )
+    return [
+        {
+            "name": item["name"],
+            "version": item["version"],
+            "runtime": item["runtime"],
+            "public": item["owner"] == "public",
+        }
+        for item in items
+    ]
 
 
 def pack(function: Function, settings: Mapping[str, object] | None, code: bytes | None) -> Exported:

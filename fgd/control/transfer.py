@@ -1,13 +1,14 @@
 """Export and import of functions (user guide, section 8; rest-api, 2.11)."""
 
 import binascii
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 import trio
 
 from fgd.control import rules, variables
+from fgd.control.dependencies import Dependencies
 from fgd.control.exported import (
     ENABLED_LIMIT,
     FILES_MAX,
@@ -30,12 +31,9 @@ from fgd.store.archives import ArchiveReader
 from fgd.units import MIB
 from fgd.urn import DEFAULT_PACKAGE, FunctionUrn
 
-#: (project, name, version) -> id of a dependency's version, None where this node has none.
-type FindDependency = Callable[[str, str, int], str | None]
-
 _FILE_NAME_MAX_CHARS: Final = 255
 #: Where the code comes from; here it comes out of the archive.
-_CODE_FIELDS: Final = frozenset({"func_code", "code_url", "depend_list"})
+_CODE_FIELDS: Final = frozenset({"func_code", "code_url"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +76,12 @@ class Transfer:
         functions: Functions,
         tags: Tags,
         archives: ArchiveReader,
-        find_dependency: FindDependency = lambda project_id, name, version: None,
+        dependencies: Dependencies,
     ) -> None:
         self._functions = functions
         self._tags = tags
         self._archives = archives
-        self._find_dependency = find_dependency
+        self._dependencies = dependencies
 
     async def export(self, urn: FunctionUrn, query: Mapping[str, str]) -> Exported:
         """A function version as a file; of an alias its main version.
@@ -158,10 +156,17 @@ class Transfer:
             name, version = (item.get("name"), item.get("version")) if isinstance(item, dict) else (None, None)
             if not isinstance(name, str) or type(version) is not int:
                 raise BadDependency(f"{field}: must have a name and a version, a whole number")
-            found = self._find_dependency(project_id, name, version)
+            runtime, public = item.get("runtime"), item.get("public")
+            found = self._dependencies.find(
+                project_id,
+                name,
+                version,
+                runtime=runtime if isinstance(runtime, str) else "",
+                public=public if isinstance(public, bool) else None,
+            )
             if found is None:
                 raise BadDependency(f"{field}: {name!r:.100} version {version} is not on this node; upload it first")
-            ids.append(found)
+            ids.append(found.id)
         wanted["depend_version_list"] = ids
 
 

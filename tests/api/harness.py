@@ -349,7 +349,7 @@ async def _main(
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
         targets=Targets(destinations, api.directory),
         deliveries=deliverer,
-        transfer=Transfer(functions, tags, ArchiveReader(state_dir)),
+        transfer=Transfer(functions, tags, ArchiveReader(state_dir), dependencies),
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
         agencies=agencies,

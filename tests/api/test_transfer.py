@@ -328,21 +328,29 @@ def test_files_made_by_others_are_read_too(api: Api) -> None:
     assert "Python3.9" == load(api, "b", file, package="p")[1]["runtime"]
 
 
-def test_dependencies_are_found_by_name_and_version(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str, int]] = []
+def _depend(api: Api, name: str, text: str) -> dict[str, Any]:
+    body = {"name": name, "runtime": "Python3.12", "depend_type": "zip", "depend_file": packed(**{name + "__py": text})}
+    status, answer = api.v2("POST", "/dependencies/version", body)
+    assert 200 == status, answer
+    made: dict[str, Any] = answer
+    return made
 
-    def find(project_id: str, name: str, version: int) -> str | None:
-        asked.append((project_id, name, version))
-        return None
 
-    monkeypatch.setattr(api.services.transfer, "_find_dependency", find)
-    file = zipped({"f.yaml": PLAIN + "dependencies: [{name: pandas, version: 2, id: theirs}]\n", "f.zip": CODE})
-    status, answer = load(api, "depending", file)
+def test_dependencies_travel_by_name_and_version(api: Api) -> None:
+    old = _depend(api, "lib", "x = 1\n")
+    _depend(api, "lib", "x = 2\n")
+    other = _depend(api, "other", "y = 1\n")
+    api.function("depending", depend_version_list=[other["id"], old["id"]])
+    file = download(api, "depending")[1]
+    written = yaml.safe_load(zipfile.ZipFile(io.BytesIO(file)).read("depending.yaml"))
 
-    assert [(api.keys["project_id"], "pandas", 2)] == asked
-    assert (400, "file_code: dependencies[0]: 'pandas' version 2 is not on this node; upload it first") == (
-        status, answer["error_msg"],
-    )  # fmt: skip
+    assert [("other", 1, False), ("lib", 1, False)] == [
+        (one["name"], one["version"], one["public"]) for one in written["dependencies"]
+    ]
+    assert not written.keys() & {"depend_version_list", "depend_list"}
+    assert 200 == load(api, "depending-2", file)[0]
+    assert settings(api, "depending") == settings(api, "depending-2")
+    assert [other["id"], old["id"]] == settings(api, "depending-2")["depend_version_list"]
 
 
 def test_the_sdk_takes_it_out_and_in(client: Any) -> None:
