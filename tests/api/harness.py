@@ -209,7 +209,7 @@ class Api:
         finally:
             connection.close()
         is_json = raw and response.headers.get_content_type() == "application/json"
-        return response.status, json.loads(raw) if is_json else raw.decode(), received
+        return response.status, json.loads(raw) if is_json else raw.decode("utf-8", "replace"), received
 
     def v2(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """A request about the first key's project."""

@@ -14,6 +14,7 @@ import yaml
 from huaweicloudsdkfunctiongraph import v2 as sdk
 
 from tests.api.harness import Api
+from tests.api.test_agencies import make
 from tests.api.test_functions import packed
 from tests.api.test_sdk import client, new_function
 
@@ -84,6 +85,8 @@ PLAIN = "func_name: f\nruntime: Python3.12\n"
 
 
 def test_a_function_with_every_setting_comes_back_the_same(api: Api) -> None:
+    for agency in ("an-agency", "another"):
+        make(api, agency, "FunctionGraph ReadOnlyAccess")
     code = packed(**{"src/index__py": "def handler(e, c): pass\ndef init(c): pass\n"})
     api.function("whole", **{**SETTINGS, "func_code": {"file": code}})
     status, file, filename = download(api, "whole")
