@@ -10,7 +10,7 @@ from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkfunctiongraph import v2 as sdk
 
-from fgd.api.operation import Access
+from fgd.api.operation import Access, Operation
 from fgd.api.permissions import ACTION_OF
 from fgd.api.table import OPERATIONS
 from fgd.auth.actions import ACTIONS, BUILTIN
@@ -218,6 +218,44 @@ def test_the_widest_agency_reaches_no_administration_and_no_other_project(api: A
     assert 403 == api.send("GET", f"/v2/{'f' * 32}/fgs/functions", headers=sent)[0]
     assert 200 == api.send("GET", f"/v2/{PROJECT}/fgs/functions", headers=sent)[0]
     assert 401 == api.send("POST", "/v3/auth/tokens", _log_in(handed(api, "widest")), {})[0]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+def test_an_agency_without_policies_can_do_nothing(api: Api, operation: Operation) -> None:
+    if (PROJECT, "default", "holder-of-empty") not in {one.urn.key for one in api.directory}:
+        make(api, "empty")
+    sent = token(api, "empty")
+    values = {"project_id": PROJECT, "function_urn": "holder-of-empty", "func_urn": "holder-of-empty"}
+    path = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], "x"), operation.path)
+    status, answer, _ = api.send(operation.method, path, None if operation.method == "GET" else {}, sent)
+
+    if operation.access is Access.PUBLIC:
+        assert status in (200, 400)
+    elif operation.action == "":
+        assert status in (200, 404)
+    else:
+        assert (403, "FSS.0403" if operation.access is Access.ADMIN else "FSS.1125") == (status, answer["error_code"])
+
+
+def test_a_trigger_is_allowed_by_itself_or_by_its_function_and_refused_by_either(api: Api) -> None:
+    api.function("ticks")
+    api.function("pays")
+    everything = {"Effect": "Allow", "Action": ["functiongraph:*:*"]}
+    spared = {
+        "Effect": "Deny",
+        "Action": ["functiongraph:*:*"],
+        "Resource": ["FUNCTIONGRAPH:*:*:function:default/pays"],
+    }
+    make(api, "all-but-pays", {"Version": "1.1", "Statement": [everything, spared]})
+    make(api, "ticks-alone", document("trigger:list", resource="function:default/ticks"))
+    make(api, "any-trigger", document("trigger:list", resource="trigger:*"))
+
+    def lists(agency: str, name: str) -> int:
+        return v2(api, agency, "GET", "/triggers/" + name)[0]
+
+    assert [200, 403] == [lists("all-but-pays", name) for name in ("ticks", "pays")]
+    assert [200, 403] == [lists("ticks-alone", name) for name in ("ticks", "pays")]
+    assert [200, 200] == [lists("any-trigger", name) for name in ("ticks", "pays")]
 
 
 def _log_in(values: dict[str, str]) -> dict[str, Any]:

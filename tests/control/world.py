@@ -8,9 +8,11 @@ from pathlib import Path
 
 from fgd.builtin import destinations
 from fgd.config import Config
+from fgd.control.agencies import Roster
 from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.dependencies import Dependencies
+from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.fields import NewFunction, parse_new
@@ -21,6 +23,7 @@ from fgd.destination import Delivery, Node
 from fgd.invoke.destinations import Destinations
 from fgd.invoke.resolve import Directory
 from fgd.plugin_manager import PluginManager
+from fgd.store.agencies import AgencyStore
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
@@ -60,6 +63,7 @@ class World:
     catalog: SqliteCatalog
     code: FolderCodeStore
     dependencies: Dependencies
+    roster: Roster
 
 
 @asynccontextmanager
@@ -75,6 +79,7 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
         store = DependencyStore(catalog.database)
         names = PackageNames(state_dir)
         dependencies = Dependencies(config, directory, store, code, names, lambda: 1.0, await store.all())
+        roster = Roster(await AgencyStore(catalog).agencies())
         functions = Functions(
             config,
             directory,
@@ -82,13 +87,13 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
             code,
             catalog.secrets,
             lambda: 1.0,
-            facets=(DependencyFacet(config, dependencies), LifecycleFacet()),
+            facets=(DependencyFacet(config, dependencies), LifecycleFacet(), AgencyFacet(roster.has)),
             shared=dependencies,
         )
         versions = Versions(functions, directory, catalog, lambda: 1.0)
         aliases = Aliases(functions, directory, catalog, lambda: 1.0)
         targets = Targets(builtin_kinds(FixedNode(config)), directory)
-        yield World(directory, functions, versions, aliases, configs, targets, catalog, code, dependencies)
+        yield World(directory, functions, versions, aliases, configs, targets, catalog, code, dependencies, roster)
     finally:
         await catalog.aclose()
 
