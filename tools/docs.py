@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import get_type_hints
 
 from fgd import errors
+from fgd.api.permissions import FREE, PASS
+from fgd.api.table import OPERATIONS
+from fgd.auth.actions import ACTIONS, BUILTIN
 from fgd.cli.parser import build_parser
 from fgd.config import Config
 from fgd.daemon import RELOADED
@@ -186,11 +189,48 @@ The log of the request (`fgd logs FUNCTION --request ID`) says more.
     )
 
 
+def actions() -> str:
+    """docs/actions.md: what policies speak of, which operations need it, and the built-in policies."""
+    needed: dict[str, list[str]] = {action: [] for action in ACTIONS}
+    free = []
+    for operation in OPERATIONS:
+        if operation.action:
+            needed[operation.action].append(operation.name)
+        elif operation.action == FREE:
+            free.append(operation.name)
+    needed[PASS].append("whatever names an agency in `xrole` or `app_xrole`, and import_function")
+    rows = "\n".join(f"| `{name}` | {text} | {', '.join(needed[name])} |" for name, text in ACTIONS.items())
+    allowed = {
+        name: [one for rule in policy["Statement"] for one in rule["Action"]] for name, policy in BUILTIN.items()
+    }
+    built_in = "\n".join(f"| {name} | {', '.join(f'`{one}`' for one in allowed[name])} |" for name in BUILTIN)
+    return (
+        _MADE.format(source="fgd/auth/actions.py and fgd/api/permissions.py")
+        + f"""
+# Actions
+
+What [policies](agencies.md#policies) speak of. `*` in an action stands for any text.
+
+| action | allows to | operations |
+|---|---|---|
+{rows}
+
+Any valid credentials are enough for {", ".join(free)}. What is not in these lists needs the admin socket.
+
+## Built-in policies
+
+| name | allows |
+|---|---|
+{built_in}
+"""
+    )
+
+
 def _spaced(name: str) -> str:
     return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()
 
 
-PAGES = {"configuration.md": configuration, "cli.md": commands, "errors.md": error_codes}
+PAGES = {"configuration.md": configuration, "cli.md": commands, "errors.md": error_codes, "actions.md": actions}
 
 
 def main() -> int:

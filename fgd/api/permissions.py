@@ -124,7 +124,7 @@ ACTION_OF: Final[Mapping[str, str]] = {
 #: What the API calls a function, in paths and in queries.
 _IN_PATH: Final = ("function_urn", "func_urn", "resource_id")
 _IN_QUERY: Final = ("function_urn", "urn")
-_PASS: Final = "iam:agencies:pass"
+PASS: Final = "iam:agencies:pass"
 
 
 class _Named(msgspec.Struct):
@@ -183,8 +183,8 @@ def check_target(ask: Ask, region: str, function: Function) -> None:
 
 def _check_pass(rights: Rights, ask: Ask, region: str, agency: str) -> None:
     resource = Resource("iam", region, ask.project_id, "agency", agency)
-    if not rights.says(_PASS, resource):
-        raise AgencyDenied(f"xrole: the policies of the {ask.principal.name} do not allow {_PASS} on {_path(resource)}")
+    if not rights.says(PASS, resource):
+        raise AgencyDenied(f"xrole: the policies of the {ask.principal.name} do not allow {PASS} on {_path(resource)}")
 
 
 def _resources(operation: Operation, action: str, ask: Ask, body: _Named, region: str) -> list[Resource]:
@@ -197,7 +197,7 @@ def _resources(operation: Operation, action: str, ask: Ask, body: _Named, region
     if kind == "trigger":
         trigger = Resource(SERVICE, region, ask.project_id, kind, ask.path.get("trigger_id", EVERY))
         return [trigger] if function is None else [trigger, function]
-    return [function or Resource(SERVICE, region, ask.project_id, kind, EVERY)]
+    return [function or Resource(SERVICE, region, ask.project_id, kind, ask.path.get("depend_id", EVERY))]
 
 
 def _function(operation: Operation, ask: Ask, body: _Named, region: str) -> Resource | None:

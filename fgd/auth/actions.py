@@ -5,7 +5,22 @@ and noun after the type. `get...` and `list...` only read.
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypedDict
+
+
+class Rule(TypedDict):
+    """A statement about all resources."""
+
+    Effect: str
+    Action: list[str]
+
+
+class Document(TypedDict):
+    """A policy document."""
+
+    Version: str
+    Statement: list[Rule]
+
 
 INVOKE: Final = "functiongraph:function:invoke"
 INVOKE_ASYNC: Final = "functiongraph:function:invokeAsync"
@@ -70,7 +85,7 @@ ACTIONS: Final[Mapping[str, str]] = {
 }
 
 
-def _document(*actions: str) -> Mapping[str, object]:
+def _document(*actions: str) -> Document:
     return {"Version": "1.1", "Statement": [{"Effect": "Allow", "Action": list(actions)}]}
 
 
@@ -78,7 +93,7 @@ _READ: Final = ("functiongraph:*:get*", "functiongraph:*:list*")
 _INVOKE: Final = (*_READ, "functiongraph:function:invoke*")
 
 #: Policies that are there by name. Those whose name the cloud has allow what they do there.
-BUILTIN: Final[Mapping[str, Mapping[str, object]]] = {
+BUILTIN: Final[Mapping[str, Document]] = {
     "FunctionGraph FullAccess": _document("functiongraph:*:*", "iam:agencies:*"),
     "FunctionGraph Administrator": _document("functiongraph:*:*", "iam:agencies:*"),
     "FunctionGraph User": _document("functiongraph:*:*"),

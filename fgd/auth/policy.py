@@ -30,8 +30,8 @@ from fgd.model import Resource
 
 VERSION: Final = "1.1"
 SERVICE: Final = "functiongraph"
-#: Kinds of resources by service; the path of one is `<app>/<name>`, the trigger's id, the agency's name.
-KINDS: Final = {SERVICE: ("function", "trigger"), "iam": ("agency",)}
+#: Kinds of resources by service; the path of one is `<app>/<name>`, an id, or the agency's name.
+KINDS: Final = {SERVICE: ("function", "trigger", "dependency"), "iam": ("agency",)}
 #: A request about no single resource, such as a list: only statements about all resources speak of it.
 EVERY: Final = "*/*"
 DOCUMENT_MAX_BYTES: Final = 6144
@@ -193,8 +193,8 @@ def _action(value: object, where: str, known: dict[str, str], ignored: list[str]
     glob = Glob.of(text)
     if not any(glob.matches(action) for action in known):
         if Glob.of(text.partition(":")[0]).matches(SERVICE):
-            near = difflib.get_close_matches(text, known, 1)
-            hint = f"; did you mean {known[near[0]]}?" if near else ""
+            near = difflib.get_close_matches(text, known, 1, cutoff=0.9)
+            hint = f"; did you mean {known[near[0]]}?" if near else "; fgd agencies policies lists them"
             raise BadParameter(f"{where}: {SERVICE} has no action {_shown(value)}{hint}")
         ignored.append(str(value))
     return glob

@@ -237,6 +237,21 @@ def test_an_agency_without_policies_can_do_nothing(api: Api, operation: Operatio
         assert (403, "FSS.0403" if operation.access is Access.ADMIN else "FSS.1125") == (status, answer["error_code"])
 
 
+def test_a_target_of_outcomes_must_be_a_function_that_the_caller_may_invoke(api: Api) -> None:
+    source, target = api.function("hands-on"), api.function("takes-over")
+    config, call = "function:updateAsyncInvokeConfig", "function:invokeAsync"
+    make(api, "configures", document(config))
+    make(api, "configures-and-calls", document(config, call))
+    destination = {"destination": "FunctionGraph", "param": json.dumps({"func_urn": target["func_urn"]})}
+    body = {"destination_config": {"on_success": destination}}
+    path = f"/functions/{source['func_urn']}/async-invoke-config"
+    status, answer = v2(api, "configures", "PUT", path, body)
+
+    assert (403, "FSS.1125") == (status, answer["error_code"])
+    assert 404 == api.v2("GET", path)[0], "nothing was set"
+    assert 200 == v2(api, "configures-and-calls", "PUT", path, body)[0]
+
+
 def test_a_trigger_is_allowed_by_itself_or_by_its_function_and_refused_by_either(api: Api) -> None:
     api.function("ticks")
     api.function("pays")

@@ -184,6 +184,10 @@ def test_many_wildcards_cost_no_time() -> None:
             "policy.Statement[0].Action[0]: functiongraph has no action 'functiongraph:function:invok'; did you mean "
             "functiongraph:function:invoke?",
         ),
+        (
+            {"Version": "1.1", "Statement": [statement("Deny", ["functiongraph:function:remove"])]},
+            "policy.Statement[0].Action[0]: functiongraph has no action 'functiongraph:function:remove'; fgd agencies",
+        ),
         ({"Version": "1.1", "Statement": [statement("Deny", ["f*:function:x"])]}, "policy.Statement[0].Action[0]: fun"),
         (
             {"Version": "1.1", "Statement": [statement("Deny", [LIST]) | {"Resource": []}]},
@@ -203,7 +207,7 @@ def test_many_wildcards_cost_no_time() -> None:
         ),
         (
             {"Version": "1.1", "Statement": [statement("Deny", [LIST], "FUNCTIONGRAPH:*:*:functions:*")]},
-            "policy.Statement[0].Resource[0]: the kind must be function or trigger, not 'functions'",
+            "policy.Statement[0].Resource[0]: the kind must be function or trigger or dependency, not 'functions'",
         ),
         (
             {"Version": "1.1", "Statement": [statement("Allow", [LIST]) | {"Condition": {}}]},
