@@ -53,7 +53,7 @@ def run_checks(config: Config | None = None, state_dir: Path | None = None) -> l
         _root, _kernel, _calls, _seccomp, _namespaces, lambda: _namespace_count(settings), _cgroups, _swap,
         lambda: _ids(settings), lambda: _account(settings), _interpreters, lambda: _nsjail(settings),
         lambda: _open_files(settings), lambda: _processes(settings), lambda: _memory(settings),
-        lambda: _disk(folder), _core_dumps,
+        lambda: _disk(folder), _core_dumps, _overlays, lambda: _public_dependencies(settings),
     ]  # fmt: skip
     return [check() for check in checks]
 
@@ -307,3 +307,28 @@ def _core_dumps() -> Check:
         "sign for 'no'), so this matters only should that rule ever be lost.",
         "Where nobody needs core dumps: sysctl -w kernel.core_pattern=core",
     )  # fmt: skip
+
+
+def _overlays() -> Check:
+    failure = probe.try_overlay()
+    if not failure:
+        return Check("dependencies", "ok", "the kernel has overlayfs")
+    return Check(
+        "dependencies", "warn", f"overlayfs: {failure}",
+        "Instances of functions with dependencies cannot be started; all other functions can.",
+        "modprobe overlay (and a line in /etc/modules-load.d), or a kernel with CONFIG_OVERLAY_FS.",
+    )  # fmt: skip
+
+
+def _public_dependencies(config: Config) -> Check:
+    name = "public dependencies"
+    if not config.public_dependencies:
+        return Check(name, "ok", "none: public_dependencies is not set")
+    try:
+        runtimes = [entry.name for entry in Path(config.public_dependencies).iterdir() if entry.is_dir()]
+    except OSError as error:
+        return Check(
+            name, "warn", f"{config.public_dependencies}: {error.strerror}", "There are no public dependencies.",
+            "Make the folder, readable for the daemon's account, or correct the setting.",
+        )  # fmt: skip
+    return Check(name, "ok", f"{config.public_dependencies}, for {', '.join(sorted(runtimes)) or 'no runtime'}")

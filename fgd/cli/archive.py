@@ -10,6 +10,8 @@ from pathlib import Path
 from fgd.cli.report import UsageError
 
 IGNORE_FILE = ".fgdignore"
+#: Bytes of the archive that the API takes (its Base64 must fit into a request).
+MAX_ARCHIVE_BYTES = 50 * 1024 * 1024
 #: Never part of a function.
 _ALWAYS = ("__pycache__/", "*.pyc", ".git/", ".venv/", IGNORE_FILE)
 _EPOCH = (1980, 1, 1, 0, 0, 0)

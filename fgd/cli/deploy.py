@@ -7,14 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fgd.cli.archive import pack
+from fgd.cli.archive import MAX_ARCHIVE_BYTES, pack
 from fgd.cli.client import Client
+from fgd.cli.dependencies import dependency_fields
 from fgd.cli.report import Refused, UsageError, human_bytes, print_json
 from fgd.cli.settings import config_fields, strategy_fields, update_body
 from fgd.runtime import CLOUD_IDS
-
-#: Bytes of the archive that the API takes (its Base64 must fit into a request).
-MAX_ARCHIVE_BYTES = 50 * 1024 * 1024
 
 
 def deploy(args: argparse.Namespace) -> None:
@@ -122,6 +120,7 @@ def _create(
         **_code_fields(archive, name),
         **fields,
     }
+    body.update(dependency_fields(client, args, str(body["runtime"])))
     if strategy:
         body["strategy_config"] = strategy
     function: dict[str, Any] = client.call("POST", client.functions_path(), body=body)
@@ -144,9 +143,14 @@ def _update(
         )
     did = "unchanged"
     function = current
+    # In one request: a file that moves from the code into a dependency must never be in both.
+    code: dict[str, Any] = dependency_fields(client, args, str(current["runtime"]))
+    if code.get("depend_version_list") == current.get("depend_version_list"):
+        code = {}
     if hashlib.sha512(archive).hexdigest() != current.get("digest"):
-        name = str(current["func_name"])
-        client.call("PUT", client.functions_path(address, "code"), body=_code_fields(archive, name))
+        code.update(_code_fields(archive, str(current["func_name"])))
+    if code:
+        client.call("PUT", client.functions_path(address, "code"), body=code)
         did = "updated"
     if fields or strategy:
         client.call("PUT", client.functions_path(address, "config"), body=update_body(current, fields, strategy))

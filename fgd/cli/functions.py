@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fgd.cli.client import Client
+from fgd.cli.dependencies import dependency_fields
 from fgd.cli.report import Refused, UsageError, human_bytes, print_fields, print_json, print_table
 from fgd.cli.settings import config_fields, strategy_fields, update_body
 
@@ -83,6 +84,7 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("agency", function.get("xrole")),
             ("execution agency", function.get("app_xrole")),
             ("code", f"{human_bytes(function['code_size'])}, SHA-512 {function['digest'][:16]}..."),
+            ("dependencies", ", ".join(f"{one['name']}:{one['version']}" for one in function.get("dependencies", []))),
             ("modified", function["last_modified"]),
         ]
     )
@@ -91,11 +93,13 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
 def update(args: argparse.Namespace) -> None:
     """Changes the settings that were given."""
     fields, strategy = config_fields(args), strategy_fields(args)
-    if not fields and not strategy:
+    if not fields and not strategy and not args.dependency and not args.no_dependencies:
         raise UsageError("functions update: give at least one setting to change, such as --memory 256")
     client = Client(args.admin_socket)
     path = client.functions_path(args.function, "config")
-    client.call("PUT", path, body=update_body(client.call("GET", path), fields, strategy))
+    current = client.call("GET", path)
+    fields.update(dependency_fields(client, args, current["runtime"]))
+    client.call("PUT", path, body=update_body(current, fields, strategy))
     _print(client.call("GET", path), args.json)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
+from fgd.cli.parser_dependencies import add_dependencies
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 
 _EPILOG: Final = """\
@@ -39,6 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_events(commands)
     _functions(commands)
     add_tags(commands)
+    add_dependencies(commands)
     _versions(commands)
     _aliases(commands)
     _triggers(commands)
@@ -126,6 +128,10 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--execution-agency", metavar="NAME", help='another agency for its running instances alone; "" for the same one'
     )
+    parser.add_argument("--dependency", action="append", metavar="NAME[:VERSION]", default=[],
+                        help="dependency, the newest version without a number; may be repeated, and those given "
+                        "replace all earlier ones")  # fmt: skip
+    parser.add_argument("--no-dependencies", action="store_true", help="take all dependencies away")
 
 
 def _deploy(commands: _Group) -> None:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from fgd.linux import libc
+
 #: Calls that sandboxes are made with, by number (above 423 the same everywhere).
 NEEDED_CALLS: Final = {
     "pidfd_send_signal": 424, "open_tree": 428, "move_mount": 429, "pidfd_open": 434, "close_range": 436,
@@ -43,11 +45,11 @@ def sysctl(name: str) -> str | None:
 
 def missing_calls() -> list[str]:
     """Those of `NEEDED_CALLS` that the kernel, or a filter around us, answers with ENOSYS. Called with nonsense."""
-    libc = ctypes.CDLL(None, use_errno=True)
+    calls = ctypes.CDLL(None, use_errno=True)
     missing = []
     for name, number in NEEDED_CALLS.items():
         # A descriptor of -1 and sizes of 0 make every one of them fail before it does anything.
-        if libc.syscall(number, -1, None, 0xFFFFFFFF, 0, 0) == -1 and ctypes.get_errno() == errno.ENOSYS:
+        if calls.syscall(number, -1, None, 0xFFFFFFFF, 0, 0) == -1 and ctypes.get_errno() == errno.ENOSYS:
             missing.append(name)
     return missing
 
@@ -92,14 +94,29 @@ def _in_child() -> str:
         step = "mount /proc in them"
         pid = os.fork()
         if pid == 0:
-            libc = ctypes.CDLL(None, use_errno=True)
-            failed = libc.mount(b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_SAFE), None) != 0
+            calls = ctypes.CDLL(None, use_errno=True)
+            failed = calls.mount(b"proc", b"/proc", b"proc", ctypes.c_ulong(_MS_SAFE), None) != 0
             os._exit(ctypes.get_errno() if failed else 0)
         _, status = os.waitpid(pid, 0)
         number = os.waitstatus_to_exitcode(status)
         return "ok" if number == 0 else f"{step}: {os.strerror(abs(number))}"
     except OSError as error:
         return f"{step}: {error.strerror}"
+
+
+def try_overlay() -> str:
+    """Makes an overlay of two folders that every host has, attached nowhere, and lets it go. "" when that worked, else
+    the kernel's reason. Who may not mount gets to know whether the kernel names overlayfs among its file systems."""
+    try:
+        os.close(libc.new_mount("overlay", {"lowerdir": "/etc:/usr"}, libc.MOUNT_ATTR_RDONLY))
+    except PermissionError:
+        with suppress(OSError):
+            names = [line.split()[-1] for line in Path("/proc/filesystems").read_text("utf-8").splitlines()]
+            return "" if "overlay" in names else "not among the file systems of this kernel; it may be a module"
+        return "cannot be told"
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def total_memory_mib() -> int:

@@ -12,7 +12,7 @@ import trio
 from fgd.config import Config
 from fgd.control.clash import Tree, find_clash
 from fgd.control.dependencies import dependency_use
-from fgd.control.dependency_fields import NewDependency
+from fgd.control.dependency_fields import FILES_MAX, NewDependency
 from fgd.control.fields import parse_change, parse_new
 from fgd.control.public import refresh_public
 from fgd.errors import (
@@ -201,18 +201,27 @@ def test_code_and_dependencies_together_may_not_unpack_to_more_than_code_alone(t
     in_world(tmp_path, main, Config(unpacked_max_mib=1))
 
 
-def test_a_package_may_have_30000_files_and_their_folders_but_no_more(tmp_path: Path) -> None:
-    def archive(count: int) -> bytes:
-        target = io.BytesIO()
-        with zipfile.ZipFile(target, "w") as made:
-            for number in range(count):
-                made.writestr(zipfile.ZipInfo(f"pkg/{number}"), b"")
-        return target.getvalue()
+def test_a_package_may_have_30000_files_and_a_folder_for_them(tmp_path: Path) -> None:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for number in range(FILES_MAX):
+            archive.writestr(zipfile.ZipInfo(f"pkg/{number}"), b"")
 
     async def main(here: World) -> None:
-        with pytest.raises(BadDependency, match="30001 files; 30000 is the limit"):
-            await here.dependencies.add(PROJECT, library("many", archive(30_001)))
-        assert 1 == (await here.dependencies.add(PROJECT, library("many", archive(30_000)))).version
+        made = await here.dependencies.add(PROJECT, library("many", target.getvalue()))
+        assert 1 == made.version
+
+    in_world(tmp_path, main)
+    assert 30_000 == FILES_MAX
+
+
+def test_a_package_with_one_file_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fgd.control.dependencies.FILES_MAX", 3)
+
+    async def main(here: World) -> None:
+        await here.dependencies.add(PROJECT, library("most", make_zip({"d/a": "", "d/b": "", "d/c": ""})))
+        with pytest.raises(BadDependency, match="4 files; 3 is the limit"):
+            await here.dependencies.add(PROJECT, library("more", make_zip({"d/a": "", "b": "", "c": "", "e": ""})))
 
     in_world(tmp_path, main)
 

@@ -1,5 +1,6 @@
 """The doctor's judgement."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,23 @@ def test_a_piped_core_pattern_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> N
 
     assert check.state == "warn"
     assert "/usr/bin/handler" in check.found
+
+
+def test_a_public_folder_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "Python3.12").mkdir()
+    absent = by_name(doctor.run_checks(Config(public_dependencies=str(tmp_path / "absent"))))["public dependencies"]
+    there = by_name(doctor.run_checks(Config(public_dependencies=str(tmp_path))))["public dependencies"]
+
+    assert ("warn", True) == (absent.state, "No such file" in absent.found)
+    assert ("ok", True) == (there.state, "Python3.12" in there.found)
+
+
+def test_a_kernel_without_overlayfs_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(kind: str, options: object, attributes: int) -> int:
+        raise OSError(errno.ENODEV, "No such device", kind)
+
+    assert "ok" == by_name(doctor.run_checks())["dependencies"].state
+    monkeypatch.setattr("fgd.linux.libc.new_mount", refuse)
+    check = by_name(doctor.run_checks())["dependencies"]
+
+    assert ("warn", "overlayfs: No such device") == (check.state, check.found)
