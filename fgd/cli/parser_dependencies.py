@@ -1,15 +1,13 @@
-"""The commands and options of `fgd dependency`."""
+"""Commands about dependencies."""
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from fgd.cli.parser import _Group
+from fgd.cli.parser_records import Commands
 
 
-def add_dependencies(commands: "_Group") -> None:
-    """Adds the group to all commands."""
+def add_dependencies(commands: Commands) -> None:
+    """`fgd dependency`."""
     group = commands.group("dependency", "packages that functions have beside their code")
 
     def new(name: str, run: str, text: str) -> argparse.ArgumentParser:
