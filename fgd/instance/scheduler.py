@@ -492,15 +492,20 @@ class Scheduler:
                     counts["idle"] += 1
         return counts
 
+    def _end_idle(self) -> None:
+        """Ends what no waiting call needs."""
+        for pool in list(self.pools.values()):
+            for instance in [] if pool.waiting else [one for one in pool.instances if one.is_idle]:
+                self.end(instance, "fgd is shutting down")
+
     async def drain(self, seconds: float) -> None:
         """Takes no more calls, lets those at work end for so long, then ends every instance."""
         self._closed = True
         with trio.move_on_after(seconds):
+            self._end_idle()
             while self.busy or self.farewells.stopping:
-                for pool in list(self.pools.values()):
-                    for instance in [] if pool.waiting else [one for one in pool.instances if one.is_idle]:
-                        self.end(instance, "fgd is shutting down")
                 await trio.sleep(0.02)
+                self._end_idle()
         self.blanks.close()
         for pool in list(self.pools.values()):
             while pool.waiting:

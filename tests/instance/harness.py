@@ -4,12 +4,13 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import trio
+import trio.testing
 
 from fgd.call import Call, CallOptions, Outcome
 from fgd.clock import new_request_id
@@ -95,6 +96,13 @@ class PlayedSandbox:
         got, _, call_id, body = self._read.pop(0)
         assert got == kind
         return call_id, body
+
+    def unread(self) -> list[tuple[int, int, int, bytes]]:
+        """Frames that the daemon has sent and the test has not taken."""
+        with suppress(BlockingIOError):
+            while data := self.inside.recv(1 << 20):
+                self._read += self._reader.feed(data)
+        return self._read
 
     def send(self, kind: int, call_id: int, body: bytes = b"", flags: int = 0) -> None:
         self.inside.send(frames.frame(kind, call_id, body, flags))
