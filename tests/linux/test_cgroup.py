@@ -1,5 +1,6 @@
 """cgroups: what is written where (in a temporary folder), and that the real ones limit, freeze and kill."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -73,6 +74,39 @@ def test_version_1_without_swap_accounting_asks_for_no_swapping(tmp_path: Path) 
     group.set_limits(GIB, 500, 64)
 
     assert files(memory) == {"memory.limit_in_bytes": "1073741824", "memory.swappiness": "0"}
+
+
+def test_version_1_resizes_memory_and_cpu_only(tmp_path: Path) -> None:
+    names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "cpu.shares", "cpu.cfs_period_us")
+    folder = empty(tmp_path / "a", *names, "cpu.cfs_quota_us", "pids.max")
+    group = CgroupV1("a", dict.fromkeys(("freezer", "memory", "cpu", "pids"), str(folder)))
+
+    group.resize(GIB, 500)
+
+    assert files(folder) == {
+        "memory.limit_in_bytes": "1073741824", "memory.memsw.limit_in_bytes": "1073741824", "cpu.shares": "512",
+        "cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "50000",
+    }  # fmt: skip
+
+
+def test_version_2_resizes_by_way_of_memory_high_and_leaves_it_off(tmp_path: Path) -> None:
+    names = ("memory.max", "memory.high", "memory.current", "cpu.max", "cpu.weight")
+    folder = empty(tmp_path / "a", *names)
+    (folder / "memory.current").write_text(str(GIB // 2))
+    (folder / "memory.max").write_text(str(GIB * 2))
+    group = CgroupV2("a", str(folder))
+
+    with pytest.raises(OSError, match="are in use") as refused:
+        group.resize(GIB // 4, 500)
+    assert errno.EBUSY == refused.value.errno
+    assert "max" == files(folder)["memory.high"][:3]
+    assert str(GIB * 2) == files(folder)["memory.max"]
+    assert "cpu.max" not in files(folder)
+
+    group.resize(GIB, 500)
+
+    assert files(folder)["memory.max"].startswith(str(GIB))
+    assert ("50000 100000", "50") == (files(folder)["cpu.max"], files(folder)["cpu.weight"])
 
 
 def test_version_2_limits_all_in_one_folder(tmp_path: Path) -> None:
