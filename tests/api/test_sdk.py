@@ -210,3 +210,18 @@ def test_a_wrong_secret_key_is_refused(api: Api) -> None:
         client.list_functions(sdk.ListFunctionsRequest())
 
     assert (401, "FSS.0401") == (refused.value.status_code, refused.value.error_code)
+
+
+def test_life_of_instances_is_set_and_shown(client: Any) -> None:
+    urn = new_function(
+        client, "sdk-lifecycle", enable_dynamic_memory=True, pre_stop_handler="index.bye", pre_stop_timeout=60
+    ).func_urn
+    body = sdk.UpdateFunctionConfigRequestBody(
+        func_name="sdk-lifecycle", runtime="Python3.12", timeout=3, handler="index.handler", memory_size=128,
+        heartbeat_handler="index.beat",
+    )  # fmt: skip
+    client.update_function_config(sdk.UpdateFunctionConfigRequest(function_urn=urn, body=body))
+    shown = client.show_function_config(sdk.ShowFunctionConfigRequest(function_urn=urn))
+
+    assert ("index.bye", 60) == (shown.pre_stop_handler, shown.pre_stop_timeout)
+    assert (True, "index.beat") == (shown.enable_dynamic_memory, shown.heartbeat_handler)
