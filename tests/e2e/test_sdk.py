@@ -110,3 +110,20 @@ def test_disabled_function_raises_a_client_error(sdk: Any, name: str) -> None:
         sdk.invoke_function(InvokeFunctionRequest(function_urn=urn, body={}))
     assert caught.value.error_code == "FSS.0403"
     sdk.delete_function(DeleteFunctionRequest(function_urn=urn.rpartition(":")[0]))
+
+
+def test_memory_by_request(sdk: Any, name: str) -> None:
+    source = "def handler(event, context):\n    return context.getMemorySize()\n"
+    body = CreateFunctionRequestBody(
+        func_name=name, package="default", runtime="Python3.12", timeout=5, handler="index.handler", memory_size=128,
+        code_type="inline", func_code=FuncCode(file=encoded(source)), enable_dynamic_memory=True,
+    )  # fmt: skip
+    urn = sdk.create_function(CreateFunctionRequest(body=body)).func_urn
+    answer = sdk.invoke_function(InvokeFunctionRequest(
+        function_urn=urn, body={}, x_cff_request_version="v1", x_cff_instance_memory="256"))  # fmt: skip
+    with pytest.raises(ClientRequestException) as refused:
+        sdk.async_invoke_function(AsyncInvokeFunctionRequest(function_urn=urn, body={}, x_cff_instance_memory="200"))
+    sdk.delete_function(DeleteFunctionRequest(function_urn=urn.removesuffix(":latest")))
+
+    assert "256" == answer.result
+    assert (406, "FSS.0406") == (refused.value.status_code, refused.value.error_code)
