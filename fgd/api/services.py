@@ -13,6 +13,8 @@ from fgd.control.deliveries import Deliveries
 from fgd.control.dependencies import Dependencies
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
+from fgd.control.planner import History, Planner
+from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
@@ -51,6 +53,10 @@ class Services:
     trigger_states: Callable[[str], Running | None]
     dependencies: Dependencies
     async_configs: AsyncConfigs
+    reservations: Reservations
+    planner: Planner
+    #: Minutes of every version.
+    history: History
     tags: Tags
     test_events: SavedEvents
     trials: Trials

@@ -26,7 +26,6 @@ UNBUILT: Final = {
     "is_stateful_function": "sticky sessions",
     "is_return_stream": "streamed answers",
     "log_config": "log groups and streams",
-    "reserved_instance_count": "reserved instances",
 }
 
 #: Field -> type; kept with the function and given back.
