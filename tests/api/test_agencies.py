@@ -193,6 +193,28 @@ def test_new_functions_are_allowed_by_name(api: Api) -> None:
     assert 403 == v2(api, "maker", "POST", "/functions", twice.encode())[0]
 
 
+def test_an_import_is_a_creation_and_may_bring_an_agency(api: Api) -> None:
+    api.function("exported")
+    data = api.send("GET", f"/v2/{PROJECT}/fgs{api.of('exported')}/export")[1]
+    assert data
+    anywhere, passing = document("function:import"), {"Effect": "Allow", "Action": ["iam:agencies:pass"]}
+    here = document("function:import", resource="function:tools/*")["Statement"][0]
+    make(api, "imports", anywhere)
+    make(api, "imports-tools", {"Version": "1.1", "Statement": [here, passing]})
+    body = {
+        "func_name": "imported",
+        "package": "default",
+        "file_name": "f.zip",
+        "file_type": "zip",
+        "file_code": "AA==",
+    }
+    refused = [v2(api, one, "POST", "/functions/import", body) for one in ("imports", "imports-tools")]
+    allowed = v2(api, "imports-tools", "POST", "/functions/import", body | {"package": "tools"})
+
+    assert [(403, "FSS.1122"), (403, "FSS.1125")] == [(status, answer["error_code"]) for status, answer in refused]
+    assert 400 == allowed[0], "allowed, and then the file is found to be none"
+
+
 def test_giving_an_agency_away_needs_a_permission_of_its_own(api: Api) -> None:
     make(api, "user", "FunctionGraph User")
     make(api, "full", "FunctionGraph FullAccess")
