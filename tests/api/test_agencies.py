@@ -1,5 +1,6 @@
 """Agencies over HTTP: who may make them, what their credentials may do, and when that ends."""
 
+import base64
 import json
 import re
 import time
@@ -355,6 +356,25 @@ def test_the_official_sdk_signs_with_the_temporary_keys(api: Api) -> None:
         assert "X-Security-Token" in refused.value.error_msg
     with pytest.raises(ClientRequestException):
         _sdk(api, pair[0], "0" * 40, values["security_token"]).list_functions(sdk.ListFunctionsRequest())
+
+
+def test_the_official_sdk_gives_agencies_to_a_function(api: Api) -> None:
+    make(api, "by-sdk-both")
+    make(api, "by-sdk-run")
+    client = _sdk(api, api.keys["access_key"], api.keys["secret_key"])
+    code = sdk.FuncCode(file=base64.b64encode(b"def handler(event, context):\n    return event\n").decode())
+    fields = {"func_name": "sdk-agency", "runtime": "Python3.12", "timeout": 3, "handler": "index.handler"}
+    body = sdk.CreateFunctionRequestBody(
+        **fields, memory_size=128, package="default", code_type="inline", func_code=code, xrole="by-sdk-both",
+        app_xrole="by-sdk-run",
+    )  # fmt: skip
+    urn = client.create_function(sdk.CreateFunctionRequest(body=body)).func_urn
+    shown = client.show_function_config(sdk.ShowFunctionConfigRequest(function_urn=urn))
+    change = sdk.UpdateFunctionConfigRequestBody(**fields, memory_size=128, app_xrole="")
+    changed = client.update_function_config(sdk.UpdateFunctionConfigRequest(function_urn=urn, body=change))
+
+    assert ("by-sdk-both", "by-sdk-run") == (shown.xrole, shown.app_xrole)
+    assert ("by-sdk-both", None) == (changed.xrole, changed.app_xrole)
 
 
 def test_terraform_may_send_the_security_token_unsigned(api: Api) -> None:
