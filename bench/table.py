@@ -72,7 +72,7 @@ def table(results: dict[str, Any]) -> str:
     lines += ["", "also measured"]
     lines += _plain(results, _MORE)
     for name in sorted(results.get("cold", {})):
-        if name.startswith(("pooled_", "empty_")):
+        if name.startswith(("pooled_", "empty_", "dependency_")):
             one = results["cold"][name]
             kind, _, runtime = name.partition("_")
             lines.append(f"{f'cold start, {runtime}, {kind}':<52}{one['p50_ms']:>9g} ms p50{one['p99_ms']:>9g} ms p99")
