@@ -13,22 +13,27 @@ IGNORE_FILE = ".fgdignore"
 #: Bytes of the archive that the API takes (its Base64 must fit into a request).
 MAX_ARCHIVE_BYTES = 50 * 1024 * 1024
 #: Never part of a function.
-_ALWAYS = ("__pycache__/", "*.pyc", ".git/", ".venv/", IGNORE_FILE)
+_ALWAYS = (".git/", ".venv/", IGNORE_FILE)
+_BYTECODE = ("__pycache__/", "*.pyc")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(source: Path) -> bytes:
+def pack(source: Path, *, bytecode: bool = False) -> bytes:
     """A ZIP of a folder's content, of one file, or the file itself when it is a ZIP.
 
     `.fgdignore` holds one pattern per line: `*.log` matches names anywhere, `data/*.bin` paths from the top,
     a `/` at the end only folders, `#` begins a comment. Modes keep their execute bit; times and owners are left out.
+
+    Args:
+        bytecode: take what Python has compiled, too.
 
     Raises:
         UsageError: nothing there, nothing in it, a link that leaves the folder, or something unreadable.
     """
     try:
         if source.is_dir():
-            entries = _files(source, _patterns(source))
+            patterns = _patterns(source) + ([] if bytecode else list(_BYTECODE))
+            entries = _files(source, patterns)
             if not entries:
                 raise UsageError(f"{source}: no files in it (after {IGNORE_FILE})")
             return _zip(entries)

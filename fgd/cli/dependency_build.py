@@ -19,6 +19,10 @@ from fgd.cli.report import UsageError, note
 
 #: Settings of the caller's that would send pip's work elsewhere.
 _NOT_INHERITED = ("PYTHONHOME", "PYTHONPATH", "PIP_PREFIX", "PIP_ROOT", "PIP_TARGET", "PIP_USER", "VIRTUAL_ENV")
+#: Where functions see their code: `fgd.sandbox.plan.CODE_ROOT`, which is too much to import here.
+CODE_ROOT = "/opt/function/code"
+#: Earlier ones cannot name files in bytecode otherwise than they are named here.
+COMPILE_FROM = (3, 9)
 #: What npm leaves for itself: two dependencies of one function would both have it.
 _NPM_OWN = (".bin", ".package-lock.json")
 
@@ -44,6 +48,8 @@ def build_archive(args: argparse.Namespace, client: Client | None) -> bytes:
         raise UsageError(f"name what to install: {'-r FILE' if python else '--package-json FILE'} or -p PACKAGE")
     if file is not None and not file.is_file():
         raise UsageError(f"{file}: there is no such file")
+    if args.compile and not (python and _minor(args.runtime) >= COMPILE_FROM):
+        raise UsageError("--compile: is for Python3.9 and later")
     bad = [one for one in args.packages if one.startswith("-")]
     if bad:
         raise UsageError(f"-p {bad[0]}: must be a package, not an option")
@@ -52,6 +58,10 @@ def build_archive(args: argparse.Namespace, client: Client | None) -> bytes:
         if python:
             return _pip(args, _interpreter(args.runtime, client), work / "packages")
         return _npm(args, work)
+
+
+def _minor(runtime: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in runtime.removeprefix("Python").split(".") if part.isdigit())
 
 
 def _interpreter(runtime: str, client: Client | None) -> str:
@@ -89,7 +99,17 @@ def _pip(args: argparse.Namespace, interpreter: str, target: Path) -> bytes:
     _run([*command, *args.packages], None, environ | {"PIP_USER": "0", "PIP_NO_INPUT": "1"}, "pip", hint)
     if not target.is_dir():
         raise UsageError("pip installed nothing")
-    return pack(target)
+    if args.compile:
+        _compile(interpreter, target, environ)
+    return pack(target, bytecode=args.compile)
+
+
+def _compile(interpreter: str, target: Path, environ: dict[str, str]) -> None:
+    """Adds bytecode that is taken as it is: what fgd unpacks has times of its own. Names in it are those inside."""
+    command = [interpreter, "-E", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    paths = ["-s", str(target), "-p", CODE_ROOT, str(target)]
+    if subprocess.run([*command, *paths], env=environ, stdin=subprocess.DEVNULL, stdout=2, check=False).returncode:
+        note("--compile: what cannot be compiled is left as it is")
 
 
 def _npm(args: argparse.Namespace, work: Path) -> bytes:

@@ -24,6 +24,8 @@ def add_dependencies(commands: Commands) -> None:
                        help="a package, such as requests==2.32.3 or lodash@4; may be repeated")  # fmt: skip
     build.add_argument("--allow-source", action="store_true",
                        help="also packages without a wheel, whose own programs are then run")  # fmt: skip
+    build.add_argument("--compile", action="store_true",
+                       help="add bytecode: what is imported loads faster, the package is larger")  # fmt: skip
     build.add_argument("--output", "-o", type=Path, metavar="FILE", help="write the ZIP there and upload nothing")
     upload = new("upload", "upload", "upload a ZIP or a folder as a version")
     upload.add_argument("source", type=Path, metavar="ZIP|DIR", help="a ZIP, or a folder to be packed")

@@ -172,6 +172,25 @@ def test_packages_without_a_wheel_need_to_be_allowed(
     assert ["built"] == called(daemon, name)
 
 
+def test_bytecode_can_be_added_and_names_files_as_they_are_inside(
+    daemon: DaemonProcess, deployed: Callable[..., str], index: Path, tmp_path: Path, name: str
+) -> None:
+    wheel(index, "greeting", "1.0", "def words():\n    return 'hello'\n")
+    daemon.cli("dependency", "build", name, "-p", "greeting", "--runtime", "Python3.12", "--compile")
+    daemon.cli("dependency", "download", name, "-o", str(tmp_path / "out.zip"))
+    source = """\
+import pathlib
+import greeting
+def handler(event, context):
+    flags = pathlib.Path(greeting.__cached__).read_bytes()[4:8]
+    return [greeting.words.__code__.co_filename, int.from_bytes(flags, "little")]
+"""
+    deployed(source, "--dependency", name)
+
+    assert "__pycache__/greeting.cpython-312.pyc" in names_of((tmp_path / "out.zip").read_bytes())
+    assert ["/opt/function/code/greeting.py", 1] == called(daemon, name)  # 1: by hash, and not compared with the source
+
+
 def test_npm_packages_are_laid_out_as_node_modules_and_their_scripts_not_run(
     daemon: DaemonProcess, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +222,7 @@ def test_npm_packages_are_laid_out_as_node_modules_and_their_scripts_not_run(
         (("--runtime", "Python3.12", "-r", "/absent.txt"), "there is no such file"),
         (("--runtime", "Python3.12", "-p=--index-url=x"), "not an option"),
         (("--runtime", "Node.js20.15", "-p", "x", "--allow-source"), "--allow-source"),
+        (("--runtime", "Python3.6", "-p", "x", "--compile"), "--compile"),
     ],
 )
 def test_a_build_that_cannot_be_says_what_to_do(daemon: DaemonProcess, words: tuple[str, ...], message: str) -> None:

@@ -126,6 +126,9 @@ must 'deploy' fgd deploy examples/hello
 check 'invoke' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'invoke again' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'only the launcher has capabilities' only_the_launcher_has_rights
+check 'upload a dependency' fgd dependency upload library tests/lab/library --runtime Python3.12
+check 'deploy a function that has it' fgd deploy tests/lab/functions/user --dependency library --timeout 60
+check 'code and dependency are one tree' prints '{"word": "shared"}' fgd invoke user
 check 'deploy a function that uses memory' fgd deploy tests/lab/functions/hog --timeout 60
 check 'the memory limit kills, the next call is right' the_memory_limit_kills
 check 'deploy a slow function' fgd deploy tests/lab/functions/slow --timeout 60 --max-instances 1

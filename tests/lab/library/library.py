@@ -1,0 +1,3 @@
+"""What a function imports from its dependency."""
+
+WORD = "shared"
