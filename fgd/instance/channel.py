@@ -88,6 +88,8 @@ class Channel:
             data = self._socket.recv(self._read_bytes)
         except BlockingIOError:
             return
+        except ConnectionResetError:
+            data = b""  # it ended, and had not read all that we sent
         except OSError as error:
             self._end(f"channel failed: {error.strerror}")
             return

@@ -1,7 +1,6 @@
 """The instances of one function version in one memory size, and the calls that wait for one.
 
-Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle. Reserved
-ones (`fgd.instance.reserve`) lie above the others.
+Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle.
 """
 
 import math
@@ -15,13 +14,11 @@ from fgd.clock import iso_utc
 from fgd.errors import FunctionDisabled, Overloaded
 from fgd.instance import codes
 from fgd.instance.instance import CHANNEL_ENDED, Instance, State
-from fgd.instance.reserve import Reserve
 from fgd.model import UNLIMITED, Function
 
 if TYPE_CHECKING:
     from fgd.instance.scheduler import Scheduler
     from fgd.instance.sizes import Sizes
-    from fgd.instance.standby import Standby
 
 _perf = time.perf_counter
 _READY: Final = State.READY
@@ -38,8 +35,8 @@ class Pool:
     """All that runs and waits for one (function, version, memory size)."""
 
     __slots__ = (
-        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "reserve", "scheduler", "sizes",
-        "standbys", "starting", "used_s", "waiting",
+        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "scheduler", "sizes", "starting",
+        "used_s", "waiting",
     )  # fmt: skip
 
     def __init__(self, scheduler: "Scheduler", function: Function, sizes: "Sizes") -> None:
@@ -60,12 +57,9 @@ class Pool:
         self.assigned = 0
         #: Instances that are READY.
         self.ready = 0
-        #: Instances that stand by for a change; they are counted nowhere else but in `instances`.
-        self.standbys = 0
         #: Mean time an instance works on a call, moving.
         self.mean_s = 0.0
         self.used_s = _perf()
-        self.reserve = Reserve(self)
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -137,23 +131,15 @@ class Pool:
             if not instance.calls:
                 instance.idle_since_s = now
             if instance.free_slots == 1:
-                if instance.reserved or not self.reserve.count:
-                    self.idle.append(instance)
-                else:
-                    self.reserve.shelve(instance)
+                self.idle.append(instance)
         elif instance.state is State.DRAINING and not instance.calls:
             self.scheduler.end(instance, "drained")
 
     def became_ready(self, instance: Instance) -> None:
         """The instance has loaded the code and run the initializer."""
-        now = instance.ready_s = instance.idle_since_s = _perf()
-        if instance.standby is not None:
-            self.scheduler.start_over()
-            self.scheduler.record_start(instance, 0)
-            instance.standby.changed()
-            return
         self._left_start(instance)
         self.ready += 1
+        now = _perf()
         began_s = now - instance.ready.ago_s()
         for call in instance.calls.values():  # sent along with INIT; its own time began then
             call.sent_s = began_s
@@ -164,17 +150,6 @@ class Pool:
             return
         self._fill(instance, now, cold=True)
         self.scheduler.want(self)
-        self.reserve.changed()
-
-    def adopt(self, instance: Instance) -> None:
-        """The state of the function that a standby was made for is in force: it is one of ours."""
-        instance.standby = None
-        self.standbys -= 1
-        if instance.state is State.STARTING:
-            self.starting += 1
-        elif instance.state is State.READY:
-            self.ready += 1
-            self._fill(instance, _perf(), cold=False)
 
     def rejoin(self, instance: Instance) -> None:
         """The instance has another size, or was refused it; it takes calls again."""
@@ -184,7 +159,6 @@ class Pool:
             self.drain(instance)
             return
         self._fill(instance, _perf(), cold=False)
-        self.reserve.settle()
 
     def _fill(self, instance: Instance, now: float, *, cold: bool) -> None:
         """Gives an instance that has come to the pool what waits, as far as it has room."""
@@ -196,39 +170,33 @@ class Pool:
             instance.send(call)
         if instance.free_slots > 0:
             instance.idle_since_s = now
-            if instance.reserved or not self.reserve.count:
-                self.idle.append(instance)
-            else:
-                self.reserve.shelve(instance)
+            self.idle.append(instance)
 
     def start_failed(self, instance: Instance, outcome: Outcome) -> None:
         """Loading or the initializer failed. The instance is abandoned."""
         self.scheduler.record_start(instance, outcome.code)
-        if instance.standby is not None:
-            instance.standby.failed(outcome)
-            instance.kill("its start failed")
-            return
         calls = list(instance.calls.values())
         instance.calls.clear()
         instance.kill("its start failed")
         self.fail_start(calls, outcome)
 
-    def fail_start(self, calls: list[Call], outcome: Outcome) -> None:
+    def fail_start(self, calls: list[Call], outcome: Outcome, *, everyone: bool = False) -> None:
         """A start came to nothing: calls try again on another instance, or get the outcome.
 
-        A wrong handler, heartbeat or module fails the same way each time, so everyone in the line hears of it at once.
+        A wrong handler, heartbeat or module fails the same way each time, so everyone in the line hears of it at once;
+        `everyone` says that of another reason, such as a disk for which each would wait in turn.
         """
-        self.reserve.failed(outcome.body)
         if not calls and self.waiting:
             calls = [self.next_call()]
-        if outcome.code in _SAME_EACH_TIME:
+        everyone = everyone or outcome.code in _SAME_EACH_TIME
+        if everyone:
             while self.waiting:
                 calls.append(self.next_call())
         again: list[Call] = []
         for call in calls:
             call.attempts += 1
             call.sent_s = 0.0
-            if outcome.code in _SAME_EACH_TIME or call.attempts >= START_ATTEMPTS:
+            if everyone or call.attempts >= START_ATTEMPTS:
                 call.cold = True
                 self.complete(call, _copy(outcome))
             else:
@@ -238,38 +206,20 @@ class Pool:
 
     def ended(self, instance: Instance, before: State) -> None:
         """The instance is dead; its calls are answered once it is known why."""
-        if instance.standby is not None:
-            self._lose_standby(instance, instance.standby, before)
-        elif before is State.STARTING:
+        if before is State.STARTING:
             self._left_start(instance)
         elif before is State.RESIZING:
             self.starting -= 1
         elif before is State.READY:
             self._unlist(instance)
         self.instances.discard(instance)
-        self.reserve.lost(instance, before)
         self.scheduler.bury(instance, before)
-
-    def _lose_standby(self, instance: Instance, standby: "Standby", before: State) -> None:
-        instance.standby = None
-        self.standbys -= 1
-        if before is State.STARTING:
-            self.scheduler.start_over()
-            if not instance.end_reason:
-                instance.end_reason = "it ended at its start"
-                outcome = codes.platform_outcome(codes.INIT_FAILED, instance.end_reason, "InstanceExited")
-                self.scheduler.record_start(instance, outcome.code)
-                standby.failed(outcome)
-        standby.changed()
 
     def leave(self, instance: Instance) -> None:
         """The instance belongs to the pool no more; it lives on elsewhere."""
-        if instance.standby is not None:
-            self._lose_standby(instance, instance.standby, instance.state)
-        elif instance.state is State.READY:
+        if instance.state is State.READY:
             self._unlist(instance)
         self.instances.discard(instance)
-        self.reserve.lost(instance, instance.state)
 
     def arrive(self, instance: Instance) -> None:
         """An instance of another size is being made one of this pool's; `rejoin` follows."""
@@ -294,15 +244,12 @@ class Pool:
 
     def drain(self, instance: Instance) -> None:
         """No more calls for it; it ends when it has none."""
-        if instance.standby is not None:
-            instance.kill("its change was not made")
-        elif instance.state is State.READY:
+        if instance.state is State.READY:
             if not instance.calls:
                 self.scheduler.end(instance, "drained")
                 return
             instance.move_to(State.DRAINING)
             self._unlist(instance)
-            self.reserve.settle()
         elif instance.state is State.RESIZING:
             instance.retiring = True
         elif instance.state is State.STARTING:
@@ -315,10 +262,9 @@ class Pool:
 
     def shortage(self, now: float) -> int:
         """How many more instances should be started now."""
-        missing = self.reserve.missing(now) if self.reserve.count else 0
         waiting = len(self.waiting)
         if not waiting:
-            return missing
+            return 0
         function = self.function
         coming = (self.opening + self.starting) * function.concurrent_num - self.assigned
         wanted = math.ceil((waiting - coming) / function.concurrent_num)
@@ -329,8 +275,8 @@ class Pool:
         if wanted > 0 and self.ready and now - self.waiting[0].submitted_s < _SHORT_WAIT_S:
             expected_s = waiting * self.mean_s / (self.ready * function.concurrent_num)
             if expected_s < _SHORT_WAIT_S:
-                return missing
-        return max(0, wanted, missing)
+                return 0
+        return max(0, wanted)
 
     @property
     def held_back(self) -> bool:
@@ -339,8 +285,8 @@ class Pool:
 
     @property
     def count(self) -> int:
-        """Instances that exist or are being started; those not counted that stand by for a change."""
-        return self.opening + len(self.instances) - self.standbys
+        """Instances that exist or are being started."""
+        return self.opening + len(self.instances)
 
     @property
     def share_mib(self) -> int:

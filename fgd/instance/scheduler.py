@@ -21,17 +21,18 @@ from fgd.errors import PlatformError, Unavailable
 from fgd.instance import codes
 from fgd.instance.blanks import BlankPool, discard
 from fgd.instance.budget import Budget
+from fgd.instance.gate import Gate
 from fgd.instance.instance import Instance, State, draw_id
 from fgd.instance.logtap import LogTap
 from fgd.instance.pool import Pool, outcome_of_end
 from fgd.instance.prestop import Farewells
 from fgd.instance.recorder import Counters, Recorder
 from fgd.instance.sizes import Resizer, Sizes, size_wished, sized
-from fgd.instance.standby import Standby
 from fgd.instance.upkeep import Upkeep
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
 from fgd.sandbox.api import Binding, Sandbox, SandboxHost
+from fgd.sandbox.mount_plan import Owner
 from fgd.store.api import LogBook, StartRecord
 from fgd.wire import frames
 
@@ -68,8 +69,9 @@ class Scheduler:
         binding: Callable[[Function], Binding],
         init_document: InitDocument,
         counters: Counters,
+        gate: Gate | None = None,
     ) -> None:
-        self.host = host
+        self._host = host
         self._reactor = reactor
         self._nursery = nursery
         self._book = book
@@ -77,6 +79,7 @@ class Scheduler:
         self._binding = binding
         self._init_document = init_document
         self._counters = counters
+        self._gate = gate
         self.budget = budget
         self.blanks = BlankPool(host, nursery, config.blank_pool, config.blank_pool_max)
         self.pools: dict[PoolKey, Pool] = {}
@@ -91,10 +94,9 @@ class Scheduler:
         self._wanting: OrderedDict[Pool, None] = OrderedDict()
         self._review: set[Pool] = set()
         self._review_wake = trio.Event()
-        #: Starts that go on now.
-        self.starts = 0
+        self._starts = 0
         self._dying = 0
-        self.closed = False
+        self._closed = False
         self._upkeep = Upkeep(self)
         self.configure(config)
 
@@ -116,10 +118,10 @@ class Scheduler:
             size_mib = size_wished(function, size_mib)
         pool = self.pools.get((function.func_id, function.version, size_mib))
         if pool is None:
-            if self.closed:
+            if self._closed:
                 raise Unavailable("fgd is shutting down; try again later")
             pool = self._new_pool(function, size_mib)
-        elif self.closed:
+        elif self._closed:
             raise Unavailable("fgd is shutting down; try again later")
         if size_mib:
             call.function = pool.function
@@ -138,11 +140,6 @@ class Scheduler:
         sizes = self._sizes.setdefault(key, Sizes())
         pool = self.pools[(*key, size_mib)] = sizes.pools[size_mib] = Pool(self, sized(function, size_mib), sizes)
         return pool
-
-    def pool_of(self, function: Function) -> Pool:
-        """The pool of a version in its own size, made when it is new."""
-        pool = self.pools.get((function.func_id, function.version, 0))
-        return self._new_pool(function, 0) if pool is None else pool
 
     def pools_of(self, function: Function) -> list[tuple[int, Pool]]:
         """The pools of a version with their sizes."""
@@ -193,17 +190,9 @@ class Scheduler:
 
     def _pool_changed(self, pool: Pool, old: Function | None, new: Function | None) -> None:
         # A new description or limit is nothing that an instance would notice: the revision stays, and so do they.
-        if new is None:
-            pool.reserve.aim(0)
         if new is None or old is None or old.revision != new.revision or new.disabled:
             for instance in list(pool.instances):
-                if instance.standby is not None and new is not None and instance.function.revision == new.revision:
-                    pool.adopt(instance)
-            for instance in list(pool.instances):
-                if new is None or new.disabled or instance.function.revision != new.revision:
-                    pool.drain(instance)
-            pool.reserve.begin_again()
-        pool.reserve.settle()
+                pool.drain(instance)
         if new is None:
             while pool.waiting:
                 call = pool.next_call()
@@ -212,19 +201,17 @@ class Scheduler:
                 )
 
     def drain_version(self, version: Function) -> None:
-        """No alias points to a version any more: its instances take no more calls and end when they have none, but for
-        those that are reserved."""
+        """No alias points to a version any more: its instances take no more calls and end when they have none."""
         for _, pool in self.pools_of(version):
             for instance in list(pool.instances):
-                if not instance.reserved:
-                    pool.drain(instance)
+                pool.drain(instance)
             self.want(pool)
 
     # --- starting ----------------------------------------------------------------------------------------
 
     def want(self, pool: Pool) -> None:
         """Looks whether the pool needs more instances; starts what may be started now."""
-        if not pool.waiting and not pool.reserve.count:
+        if not pool.waiting:
             return
         if pool.shortage(_perf()) > 0:
             if pool in self.starving and pool.sizes.idle_beside(pool):
@@ -234,7 +221,7 @@ class Scheduler:
             self._pump()
         elif pool.held_back:
             self.starving[pool] = None
-        elif pool.waiting and pool.ready and not self.closed:
+        elif pool.ready and not self._closed:
             # It bets on a running instance; look again soon whether the bet was won.
             if not self._review:
                 self._review_wake.set()
@@ -242,24 +229,25 @@ class Scheduler:
 
     def _pump(self) -> None:
         now = _perf()
-        while self._wanting and self.starts < self.config.starts_at_once and not self.closed:
+        while self._wanting and self._starts < self.config.starts_at_once and not self._closed:
             pool = min(self._wanting, key=_share_mib)  # the first of those that have least
             del self._wanting[pool]
             if pool.shortage(now) <= 0:
                 continue
+            if self._gate is not None and not self._gate.admits(pool, self.pools.values(), self.config.starts_at_once):
+                continue
             if not self._resizer.take_over(pool):
                 if pool.sizes.full(pool.function):
                     self.end(pool.sizes.idle_longest(pool)[0], "ended: its function wants another memory size")
-                if not self.make_room(pool.function):
+                if not self._make_room(pool):
                     self.starving[pool] = None
                     continue
                 self._start(pool)
             if pool.shortage(now) > 0:
                 self._wanting[pool] = None
 
-    def make_room(self, function: Function) -> bool:
-        """Takes the token of one more instance, if there is room or idle ones can make some."""
-        memory_mib = function.memory_mib
+    def _make_room(self, pool: Pool) -> bool:
+        memory_mib = pool.function.memory_mib
         while not self.budget.take(memory_mib):
             leaving = self.farewells.stopping
             if leaving and self.budget.would_fit(memory_mib, self.farewells.leaving_mib, len(leaving)):
@@ -275,8 +263,6 @@ class Scheduler:
         best, since = None, math.inf
         for pool in self.pools.values():
             for instance in pool.idle:
-                if instance.reserved:
-                    break  # and so are all above it
                 if instance.is_idle and instance.idle_since_s < since:
                     best, since = instance, instance.idle_since_s
         return best
@@ -297,10 +283,8 @@ class Scheduler:
                 return True
             if needy.shortage(now) <= 0:
                 del self.starving[needy]
-            elif (
-                not instance.reserved
-                and needy is not pool
-                and (not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib)
+            elif needy is not pool and (
+                not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib
             ):
                 break
         else:
@@ -310,10 +294,11 @@ class Scheduler:
         return True
 
     def _start(self, pool: Pool) -> None:
-        self.starts += 1
-        blank = self.blanks.take(pool.function.runtime)
+        self._starts += 1
+        own_ids = self._own_ids(pool.function)
+        blank = self.blanks.take(pool.function.runtime) if own_ids is None else None
         if blank is not None:
-            self.begin(pool, pool.function, blank, _perf(), pooled=True)
+            self._begin(pool, pool.function, blank, _perf(), pooled=True)
         else:
             pool.opening += 1
             self._nursery.start_soon(self._open, pool, pool.function)
@@ -321,41 +306,41 @@ class Scheduler:
     async def _open(self, pool: Pool, function: Function) -> None:
         began_s = _perf()
         try:
-            sandbox = await self.host.open(function.runtime)
+            sandbox = await self._host.open(function.runtime, self._own_ids(function))
         except PlatformError as error:
             log.error("instance of %s not started: %s", function.name, error)
             pool.opening -= 1
             self.start_over()
-            self.release_room(function)
+            self._release_room(function)
             outcome = codes.platform_outcome(codes.INIT_FAILED, f"sandbox could not be made: {error}", "SandboxError")
             outcome.function_error = False
             pool.fail_start([], outcome)
             return
         pool.opening -= 1
-        if (
-            self.closed
-            or pool.function.revision != function.revision
-            or not (pool.waiting or pool.reserve.missing(_perf()))
-        ):
+        if self._closed or pool.function.revision != function.revision or not pool.waiting:
             # What it was opened for is gone or was served meanwhile.
             self.start_over()
-            self.release_room(function)
+            self._release_room(function)
             self.want(pool)
             await discard(sandbox)
             return
-        self.begin(pool, function, sandbox, began_s, pooled=False)
+        self._begin(pool, function, sandbox, began_s, pooled=False)
+
+    def _own_ids(self, function: Function) -> Owner | None:
+        return self._gate.own_ids(function) if self._gate is not None else None
 
     def start_over(self) -> None:
         """A start has ended, well or not: another one may begin."""
-        self.starts -= 1
+        self._starts -= 1
+        if self._gate is not None:
+            self._wanting.update(dict.fromkeys(self._gate.released()))
         if self._wanting:
             self._nursery.start_soon(self._pump_soon)
 
     async def _pump_soon(self) -> None:
         self._pump()
 
-    def release_room(self, function: Function) -> None:
-        """Gives back the token of an instance that did not come to be."""
+    def _release_room(self, function: Function) -> None:
         self.budget.give_back(function.memory_mib)
         self.feed_starving()
 
@@ -367,11 +352,7 @@ class Scheduler:
         if self._wanting:
             self._pump()
 
-    def begin(
-        self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool,
-        standby: Standby | None = None,
-    ) -> Instance:  # fmt: skip
-        """Makes an instance of a sandbox. It gets the call that has waited longest, unless it only stands by."""
+    def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
         # First of all: the launcher is at work while we are.
         sandbox.bind(self._binding(function))
         config = self.config
@@ -384,20 +365,14 @@ class Scheduler:
         instance.pooled = pooled
         instance.load_request_id = new_request_id()
         instance.init_request_id = new_request_id() if function.initializer_handler else ""
-        instance.standby = standby
         pool.instances.add(instance)
-        if standby is None:
-            pool.starting += 1
-            pool.reserve.settle()
-        else:
-            pool.standbys += 1
+        pool.starting += 1
         body = self._init_document(function, sandbox.id, instance.load_request_id, instance.init_request_id)
         instance.begin(frames.frame(frames.INIT, 0, body))
-        if standby is None and not pool.ready and pool.waiting:
+        if not pool.ready and pool.waiting:
             instance.assigned = True
             pool.assigned += 1
             instance.send(pool.next_call())
-        return instance
 
     def record_start(self, instance: Instance, code: int) -> None:
         """Writes down how a start went: code 0, or why it failed."""
@@ -467,7 +442,7 @@ class Scheduler:
         if starting:
             if calls or not instance.end_reason:
                 self.record_start(instance, outcome.code)
-                instance.pool.fail_start(calls, outcome)
+                instance.pool.fail_start(calls, outcome, everyone=reason.startswith("mount /"))
         elif calls:
             log.info("instance %s of %s ended: %s", instance.id, instance.function.name, outcome.body.decode())
             for call in calls:
@@ -537,7 +512,7 @@ class Scheduler:
 
     async def drain(self, seconds: float) -> None:
         """Takes no more calls, lets those at work end for so long, then ends every instance."""
-        self.closed = True
+        self._closed = True
         with trio.move_on_after(seconds):
             self._end_idle()
             while self.busy or self.farewells.stopping:

@@ -124,7 +124,7 @@ class LauncherSandbox:
     def end(self, report: ExitReport) -> None:
         """Called by the host when the launcher reported the end."""
         if self.exit_report is None:
-            if self._reason is not None:
+            if self._reason is not None and not report.reason:  # the launcher's own came first, and says more
                 report = ExitReport(report.status, report.signal, report.oom_kills, self._reason)
             self.exit_report = report
             os.close(self._freezer)

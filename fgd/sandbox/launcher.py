@@ -54,6 +54,7 @@ IDS_PER_SANDBOX = 65536
 #: Of the first block of ids, these are the zygotes'; the one before them may be the daemon's.
 _ZYGOTE_IDS_FROM = 16
 _SHUTDOWN_S = 0.9
+_INSIDE_ID = 1003
 
 
 def complain(text: str) -> None:
@@ -273,7 +274,8 @@ class Launcher:
             self._loop.after(0, lambda: self._disks.let_go(shares))
 
         ids = self._first_id
-        shares += self._disks.make(request.mounts, request.owner, (ids, ids), ids, tried).shares
+        inside = (ids + _INSIDE_ID, ids + _INSIDE_ID)
+        shares += self._disks.make(request.mounts, request.owner, inside, ids, tried).shares
 
     def _resize(self, request: Resize) -> None:
         sandbox = self._sandboxes.get(request.sandbox)

@@ -335,6 +335,9 @@ class Disks:
             else:
                 job.add(mount.path, fd)
 
+        if share.state.startswith("error: "):  # the mount is there, its server is not
+            got(-1, share.state.removeprefix("error: "))
+            return
         share.get(mount.read_only or export.read_only, got)
 
     def _changed(self, key: tuple[int, str], share: Share) -> None:

@@ -19,7 +19,7 @@ ID_MIN, ID_MAX = 1, 65534
 _NAME = re.compile(r"[^/\0]{1,255}", re.DOTALL)
 
 
-class BadMount(Exception):
+class BadMount(ValueError):
     """A mount that cannot be; the message says which rule it breaks."""
 
 

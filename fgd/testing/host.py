@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from fgd.linux import libc
+
 
 def fgd_command() -> str:
     """The command beside the running interpreter."""
@@ -59,6 +61,27 @@ def mounts() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines():
         fields = line.split()
         yield f"{fields[4]} ({fields[fields.index('-') + 1]})"
+
+
+@contextlib.contextmanager
+def hanging_disk(folder: Path) -> Iterator[None]:
+    """Mounts a file system at a new folder whose server never answers: whoever looks a name up there waits for it.
+
+    Needs root and /dev/fuse.
+    """
+    folder.mkdir()
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        options = {"fd": str(server), "rootmode": "40000", "user_id": "0", "group_id": "0", "allow_other": None}
+        mount = libc.new_mount("fuse", options, 0)
+        libc.attach_mount(mount, str(folder))
+        os.close(mount)
+        try:
+            yield
+        finally:
+            libc.umount(str(folder), libc.MNT_DETACH)
+    finally:
+        os.close(server)  # whoever still waits gets an error
 
 
 def alive(one: psutil.Process) -> bool:

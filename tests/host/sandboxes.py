@@ -134,6 +134,7 @@ class Sandboxes:
         sandboxes_max: int = 64,
         open_deadline_s: float = 10,
         mount_roots: Sequence[HostRoot] = (),
+        mount_limit_s: float = 10,
     ) -> T:
         """Starts a launcher, runs `main` with its host, closes both. `runtime_dir` None: the real runtime."""
         found = [installs()[name] for name in runtimes]
@@ -141,7 +142,7 @@ class Sandboxes:
             found = [replace(install, runtime_dir=runtime_dir, entry="bootstrap.py") for install in found]
         settings = LauncherSettings(
             self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s=open_deadline_s,
-            mount_roots=mount_roots,
+            mount_roots=mount_roots, mount_limit_s=mount_limit_s,
         )  # fmt: skip
         launcher, self.launcher_pid = spawn_launcher(settings)
 

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
+from fgd.errors import SandboxError
 from fgd.sandbox.api import Binding
 from fgd.sandbox.host import LauncherHost, LauncherSandbox
 from fgd.sandbox.mount_plan import HostMount, Mount, Owner, TmpfsMount
 from fgd.shares import HostRoot
+from fgd.testing.host import hanging_disk
 from tests.host.attacker import PROVIDERS
 from tests.host.sandboxes import Sandboxes, ask
 
@@ -38,19 +41,19 @@ class Disks:
         path.chmod(mode)
         return path
 
-    def run(self, main: Callable[[Open], Awaitable[Any]], *, read_only: bool = False) -> Any:
+    def run(self, main: Callable[[Open], Awaitable[Any]], *, read_only: bool = False, limit_s: float = 10) -> Any:
         """Runs `main` with a function that gives a sandbox which has these mounts."""
 
         async def body(host: LauncherHost) -> Any:
-            async def opened(*mounts: Mount, owner: Owner = OWNER) -> LauncherSandbox:
-                sandbox = await host.open("Python3.12")
+            async def opened(*mounts: Mount, owner: Owner = OWNER, own: bool = False) -> LauncherSandbox:
+                sandbox = await host.open("Python3.12", owner if own else None)
                 sandbox.bind(Binding(self._sandboxes.code(), mounts=mounts, owner=owner))
                 return sandbox
 
             return await main(opened)
 
         roots = [HostRoot("disk", str(self.root), read_only)]
-        return self._sandboxes.run(body, provider=self._provider, mount_roots=roots)
+        return self._sandboxes.run(body, provider=self._provider, mount_roots=roots, mount_limit_s=limit_s)
 
     def look(self, source: str, *mounts: Mount, read_only: bool = False) -> Any:
         """What the source leaves in `out` in a sandbox with these mounts."""
@@ -59,14 +62,6 @@ class Disks:
             return await ask(await opened(*mounts), source)
 
         return self.run(main, read_only=read_only)
-
-    def refusal(self, *mounts: Mount) -> str:
-        """Why a sandbox with these mounts ended before anything ran in it."""
-
-        async def main(opened: Open) -> str:
-            return (await (await opened(*mounts)).wait()).reason
-
-        return str(self.run(main))
 
 
 @pytest.fixture
@@ -284,3 +279,47 @@ def test_five_mounts_at_once(disks: Disks) -> None:
     )  # fmt: skip
 
     assert [["0", "1", "2", "3", "4"], False] == [sorted(out[0]), out[1]]
+
+
+def test_a_disk_that_hangs_fails_in_time_and_holds_up_nobody(disks: Disks) -> None:
+    async def main(opened: Open) -> Any:
+        began = trio.current_time()
+        hung = await opened(HostMount("/data", 0, "hung/inner"))
+        others = [await ask(await opened(), "out = 1") for _ in range(3)]
+        others_s = trio.current_time() - began
+        reason = (await hung.wait()).reason
+        return others, others_s, reason, trio.current_time() - began
+
+    with hanging_disk(disks.root / "hung"):
+        others, others_s, reason, whole_s = disks.run(main, limit_s=1.5)
+
+    assert [1, 1, 1] == others
+    assert others_s < 1.4
+    assert "mount /data: not done within 1.5 s" == reason
+    assert whole_s < 4
+
+
+def test_a_sandbox_with_ids_of_its_own_is_who_it_is_on_the_host(disks: Disks) -> None:
+    """As NFS needs it, where no map stands between."""
+
+    async def main(opened: Open) -> Any:
+        host = await opened(HostMount("/data", 0), own=True)
+        out = await ask(host, "import os; open('/data/x', 'w').write('x'); out = [os.getuid(), os.getgid()]")
+        ids = await ask(host, "out = open('/proc/self/uid_map').read().split()")
+        return out, ids
+
+    out, ids = disks.run(main)
+    made = (disks.root / "x").stat()
+
+    assert [1003, 1003] == out
+    assert ["1003", str(OWNER.uid), "1"] in [ids[at : at + 3] for at in range(0, len(ids), 3)]
+    assert (OWNER.uid, OWNER.gid) == (made.st_uid, made.st_gid)
+
+
+def test_no_sandbox_gets_the_ids_of_an_account_of_the_host(disks: Disks) -> None:
+    async def main(opened: Open) -> str:
+        with pytest.raises(SandboxError) as caught:
+            await opened(owner=Owner(1, 5002), own=True)
+        return str(caught.value)
+
+    assert "this host has an account" in disks.run(main)
