@@ -3,7 +3,9 @@
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
+
+from fgd.shares import BadShare, parse_exports, parse_owners, parse_roots
 
 
 class ConfigError(Exception):
@@ -110,6 +112,17 @@ class Config:
     )
     log_bytes_per_s: int = _setting(4194304, "Log bytes per second kept of one instance.", low=1024)
     log_keep_days: int = _setting(7, "Days that logs are kept.", low=1, high=3650)
+    mount_roots: tuple[str, ...] = _setting(
+        (), "Host directories that functions may mount, `[NAME=]/PATH [ro]` each; see mounts.md."
+    )
+    nfs_servers: tuple[str, ...] = _setting(
+        (), "NFS exports that functions may mount, `[NAME=]HOST:/PATH [ro] [vers=VERSION]` each; see mounts.md."
+    )
+    nfs_owners: tuple[str, ...] = _setting(
+        (),
+        "`UID:GID` of accounts of this host that functions may have on NFS, where they run with these ids.",
+    )
+    mount_timeout_s: float = _setting(10.0, "A disk that is not mounted within this counts as failed.", low=1, high=60)
     drain_s: float = _setting(30.0, "On SIGTERM, running invocations may go on for this long.", low=0)
     log_level: str = _setting("info", "The daemon's own log.", choices=("debug", "info", "warning", "error"))
 
@@ -128,6 +141,9 @@ def parse_config(values: dict[str, Any]) -> Config:
         want, meta = hints[name], known[name].metadata
         if want is float and type(value) is int:
             values[name] = value = float(value)
+        if get_origin(want) is tuple:
+            values[name] = _texts(name, value)
+            continue
         if type(value) is not want:
             raise ConfigError(f"{name}: must be of type {want.__name__}, not {type(value).__name__}")
         if meta["choices"] and value not in meta["choices"]:
@@ -136,7 +152,19 @@ def parse_config(values: dict[str, Any]) -> Config:
             raise ConfigError(f"{name}: must be at least {meta['low']:g}, not {value}")
         if meta["high"] is not None and value > meta["high"]:
             raise ConfigError(f"{name}: must be at most {meta['high']:g}, not {value}")
-    return Config(**values)
+    config = Config(**values)
+    for name, parse in (("mount_roots", parse_roots), ("nfs_servers", parse_exports), ("nfs_owners", parse_owners)):
+        try:
+            parse(getattr(config, name))
+        except BadShare as error:
+            raise ConfigError(f"{name}: {error}") from None
+    return config
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f"{name}: must be a list of texts")
+    return tuple(value)
 
 
 def load_config(path: Path | None) -> Config:

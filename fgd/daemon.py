@@ -28,6 +28,7 @@ from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
+from fgd.builtin import disks as builtin_disks
 from fgd.call import Call
 from fgd.clock import Clock
 from fgd.config import Config, ConfigError, load_config
@@ -36,32 +37,31 @@ from fgd.control.aliases import Aliases, left_alone
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
+from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
-from fgd.control.facets.reserved import ReservedFacet
+from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
-from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
-from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
+from fgd.disk import DiskNode
 from fgd.doctor import run_checks
 from fgd.errors import FgdError, StateError
 from fgd.gateway.api import Listener
-from fgd.gateway.pump import pump
 from fgd.gateway.server import Gateway
 from fgd.instance.budget import Budget
+from fgd.instance.gate import Gate
 from fgd.instance.instance import Instance
-from fgd.instance.keeper import Keeper
 from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
 from fgd.invoke.deliverer import Deliverer
@@ -80,6 +80,7 @@ from fgd.plugin_manager import PluginManager, PluginState
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
+from fgd.shares import parse_exports, parse_owners, parse_roots
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
@@ -88,10 +89,8 @@ from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
-from fgd.store.history import RequestHistory
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
-from fgd.store.reservations import ReservationStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
@@ -190,6 +189,10 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
             provider=config.provider,
             runtimes=runtimes,
             files=files,
+            mount_roots=parse_roots(config.mount_roots),
+            nfs_exports=parse_exports(config.nfs_servers),
+            nfs_owners=parse_owners(config.nfs_owners),
+            mount_limit_s=config.mount_timeout_s,
         )
     )
     paths = startup.needed_paths(state_dir, runtimes)
@@ -257,8 +260,9 @@ class _Node:
             public = PublicFolder(
                 config.public_dependencies, dependencies, code, {install.id for install in prepared.runtimes}
             )
-            history = await RequestHistory.open(prepared.state_dir)
-            stack.push_async_callback(history.aclose)
+            plugins = PluginManager([builtin_destinations, builtin_disks])
+            node = DiskNode(parse_roots(config.mount_roots), parse_exports(config.nfs_servers))
+            disks = Disks(plugins.classes("fgd_disk_drivers"), node, host, directory.all_versions, plugins.report)
             agency_store = AgencyStore(catalog)
             roster = Roster(await agency_store.agencies())
             facets = (
@@ -266,7 +270,7 @@ class _Node:
                 DependencyFacet(config, dependencies),
                 LifecycleFacet(),
                 AgencyFacet(roster.has),
-                ReservedFacet(lambda function: reservations.of_version(function)),
+                MountsFacet(disks),
             )
             functions = Functions(
                 config,
@@ -277,7 +281,7 @@ class _Node:
                 clock.time_s,
                 facets,
                 shared=dependencies,
-                standing_by=lambda function: planner.standing_by(function),
+                verify=disks.verify,
             )
             tag_store = TagStore(catalog.database)
             tags = Tags(functions, tag_store, await tag_store.load())
@@ -296,7 +300,7 @@ class _Node:
             recorder = Recorder(book, metrics)
             reactor = Reactor()
 
-            furnisher = Furnisher(functions, handout)
+            furnisher = Furnisher(functions, handout, disks)
             scheduler = Scheduler(
                 config,
                 host=host,
@@ -308,22 +312,11 @@ class _Node:
                 binding=furnisher.binding,
                 init_document=furnisher.init_document,
                 counters=metrics,
+                gate=Gate(disks, nursery),
             )
             for function in directory.all_versions():
                 scheduler.function_changed(None, function)
             directory.subscribe(scheduler.function_changed)
-            reservation_store = ReservationStore(catalog.database)
-            # Before what drains versions that an alias has left: what is still kept of those is not drained.
-            reservations = Reservations(
-                functions,
-                directory,
-                reservation_store,
-                clock.time_s,
-                await reservation_store.all(),
-                memory_mib=memory_budget_mib(config),
-                instances=config.sandboxes_max,
-            )
-            planner = Planner(reservations, directory, Keeper(scheduler), history, metrics.totals, clock.time_s)
 
             def drain_left_alone(old: Alias | None, new: Alias | None) -> None:
                 for version in left_alone(directory, old, new):
@@ -342,7 +335,6 @@ class _Node:
                 now_s=clock.time_s,
             )
             stack.push_async_callback(queue.aclose)
-            plugins = PluginManager([builtin_destinations])
             destinations = Destinations(
                 [(name, plugins.builtin(name), kind) for name, kind in plugins.classes("fgd_destinations")],
                 # Not the run's clock: destinations work in other threads and loops too.
@@ -394,14 +386,12 @@ class _Node:
                 project_id=project_id,
                 functions=functions,
                 versions=Versions(functions, directory, catalog, clock.time_s),
-                aliases=Aliases(functions, directory, catalog, clock.time_s, planner.moving),
+                aliases=Aliases(functions, directory, catalog, clock.time_s),
                 triggers=triggers,
                 trigger_states=trigger_host.state,
                 dependencies=dependencies,
+                disks=disks,
                 async_configs=async_configs,
-                reservations=reservations,
-                planner=planner,
-                history=history,
                 tags=tags,
                 test_events=test_events,
                 trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
@@ -440,10 +430,6 @@ class _Node:
             for task in (book.run, recorder.run, scheduler.run, public.run, handout.run):
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, scheduler, public)
-            async with trio.open_nursery() as early:  # until the gateway looks after the instances' channels
-                early.start_soon(pump, reactor)
-                await nursery.start(planner.run)
-                early.cancel_scope.cancel()
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)
             await nursery.start(deliverer.run)
             await nursery.start(queue.run)

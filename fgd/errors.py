@@ -240,6 +240,42 @@ class RepeatedFunction(RequestError):
     code = "FSS.1058"
 
 
+class MountTaken(RequestError):
+    """400 FSS.1038: two mounts have the same access path."""
+
+    code = "FSS.1038"
+
+
+class BadMountPath(RequestError):
+    """400 FSS.1039: the access path of a mount."""
+
+    code = "FSS.1039"
+
+
+class BadMountUser(RequestError):
+    """400 FSS.1075: uid or gid of the mounts."""
+
+    code = "FSS.1075"
+
+
+class TooManyMounts(RequestError):
+    """403 FSS.1049: more than 5 mounts."""
+
+    code, status_hint = "FSS.1049", 403
+
+
+class MountNotFound(RequestError):
+    """404 FSS.1050: this node offers no such disk."""
+
+    code, status_hint = "FSS.1050", 404
+
+
+class MountNotReady(RequestError):
+    """412 FSS.1095: the disk cannot be mounted now; the message says why."""
+
+    code, status_hint = "FSS.1095", 412
+
+
 class TooManyFunctions(RequestError):
     """403 FSS.1041."""
 
@@ -340,12 +376,6 @@ class InlineCodeTooLarge(RequestError):
     """413 FSS.1072: inline code over 10 KB."""
 
     code, status_hint = "FSS.1072", 413
-
-
-class TooManyReserved(RequestError):
-    """400 FSS.1076: more reserved instances than a function may have, or than the node can keep."""
-
-    code = "FSS.1076"
 
 
 class DependencyNotFound(RequestError):

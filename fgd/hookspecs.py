@@ -10,6 +10,7 @@ from typing import Any, Final
 import pluggy
 
 from fgd.destination import Destination
+from fgd.disk import DiskDriver
 from fgd.trigger import TriggerType
 
 PROJECT: Final = "fgd"
@@ -23,8 +24,8 @@ def fgd_trigger_types() -> Sequence[type[TriggerType[Any]]]:  # type: ignore[emp
 
 
 @hookspec
-def fgd_disk_drivers() -> Sequence[type[object]]:  # type: ignore[empty-body]  # specification only
-    """Classes that turn a mount of a function's configuration into something to be mounted."""
+def fgd_disk_drivers() -> Sequence[type[DiskDriver]]:  # type: ignore[empty-body]  # specification only
+    """Classes that turn a mount of a function's configuration into a plan; see `fgd.disk.DiskDriver`."""
 
 
 @hookspec

@@ -23,6 +23,18 @@ class DependencyUse(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
 
+class FunctionMount(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of a function, in the API's words (user guide, section 3.5)."""
+
+    #: `mount_type`: which driver reads the rest.
+    kind: str
+    resource: str
+    share_path: str = ""
+    #: `local_mount_path`: where the function sees it.
+    path: str
+    read_only: bool = False
+
+
 class Function(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a function: code, configuration and limits, never changed once made.
 
@@ -67,6 +79,12 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     #: Called before an instance ends in an orderly way, and how long it may take; "" and 0 for none.
     pre_stop_handler: str = ""
     pre_stop_timeout_s: int = 0
+    mounts: tuple[FunctionMount, ...] = ()
+    #: Who the function is on its disks; -1: as inside, 1003.
+    mount_uid: int = -1
+    mount_gid: int = -1
+    #: Size of /tmp.
+    tmp_mib: int = 512
     created_s: float
     last_modified_s: float
     #: Agency for configuration and execution, and the one for execution alone; "" for none.
@@ -162,55 +180,6 @@ class Target(msgspec.Struct, frozen=True):
 
     kind: str
     param: str
-
-
-class CronPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Keeps `count` instances from a moment that `cron` names (UTC) until the next of any such policy, while valid."""
-
-    name: str
-    cron: str
-    count: int
-    #: Epoch seconds between which it is valid; 0: no such bound.
-    start_s: int = 0
-    expired_s: int = 0
-    #: When it was set. Moments before that do not count: it begins with the next one.
-    since_s: float = 0.0
-
-
-class MetricPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Keeps as many instances as make those in use `threshold` percent of them, and no fewer than `least`."""
-
-    name: str
-    threshold: int
-    least: int
-
-
-#: How careful a recommendation is; "" for none.
-Level = Literal["", "high_performance", "balance", "low_cost"]
-
-
-class Reservation(msgspec.Struct, frozen=True, kw_only=True):
-    """How many instances of a version, or of an alias's main version, are kept (rest-api 2.7)."""
-
-    func_id: str
-    #: A version, or an alias with its leading "!".
-    qualifier: str
-    count: int
-    idle_mode: bool = False
-    crons: tuple[CronPolicy, ...] = ()
-    metrics: tuple[MetricPolicy, ...] = ()
-    level: Level = ""
-
-    @property
-    def alias(self) -> str:
-        """The alias that it is of; "" if it is a version's."""
-        return self.qualifier[1:] if self.qualifier.startswith("!") else ""
-
-    @property
-    def most(self) -> int:
-        """What it is known to need at some time: policies that follow the load may go further."""
-        least = 1 if self.metrics or self.level else 0
-        return max(self.count, least, *(one.count for one in self.crons), *(one.least for one in self.metrics), 0)
 
 
 class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):

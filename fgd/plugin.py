@@ -3,24 +3,46 @@
 from fgd.call import Outcome
 from fgd.config import Config
 from fgd.destination import BadDestination, Delivery, Destination, InvokesFunction, Node, Tidies, Undeliverable
+from fgd.disk import (
+    BadDisk,
+    DiskDriver,
+    DiskNode,
+    HostMount,
+    Mount,
+    NfsMount,
+    NoSuchDisk,
+    TmpfsMount,
+    WantedMount,
+    check_share,
+)
 from fgd.hookspecs import hookimpl
 from fgd.trigger import BadEvent, BadTriggerConfig, Door, FunctionOff, Place, TriggerType
 
 __all__ = [
     "BadDestination",
+    "BadDisk",
     "BadEvent",
     "BadTriggerConfig",
     "Config",
     "Delivery",
     "Destination",
+    "DiskDriver",
+    "DiskNode",
     "Door",
     "FunctionOff",
+    "HostMount",
     "InvokesFunction",
+    "Mount",
+    "NfsMount",
+    "NoSuchDisk",
     "Node",
     "Outcome",
     "Place",
     "Tidies",
+    "TmpfsMount",
     "TriggerType",
     "Undeliverable",
+    "WantedMount",
+    "check_share",
     "hookimpl",
 ]

@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
     frozenset({"errors", "units", "clock", "log", "shares"}),
     # frozen data, parsed once
-    frozenset({"urn", "config", "cron"}),
+    frozenset({"urn", "config"}),
     frozenset({"model"}),
     frozenset({"call", "destination"}),
     # synchronous: system calls, the protocol between daemon and runtime, which interpreters there are
@@ -28,7 +28,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # one event, one outcome
     frozenset({"invoke"}),
     # the seam for plugins: what they are asked, and the one module that they import
-    frozenset({"trigger"}),
+    frozenset({"disk", "trigger"}),
     frozenset({"hookspecs"}),
     frozenset({"plugin"}),
     frozenset({"builtin", "plugin_manager", "trigger_host"}),

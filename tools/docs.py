@@ -26,9 +26,13 @@ def configuration() -> str:
     rows = []
     for item in fields(Config):
         assert item.default is not MISSING
-        kind = {"str": "text", "bool": "true or false", "int": "whole number", "float": "number"}[
-            hints[item.name].__name__
-        ]
+        kind = {
+            "str": "text",
+            "bool": "true or false",
+            "int": "whole number",
+            "float": "number",
+            "tuple": "list of texts",
+        }[hints[item.name].__name__]
         low, high, choices = (item.metadata[name] for name in ("low", "high", "choices"))
         if choices:
             kind = ", ".join(f"`{choice}`" for choice in choices)
@@ -74,6 +78,8 @@ def _number(value: float) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

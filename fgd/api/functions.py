@@ -77,7 +77,8 @@ _CREATE_FIELDS = (
     "func_name", "package", "runtime", "timeout", "handler", "memory_size", "code_type", "code_filename", "func_code",
     "user_data", "encrypted_user_data", "description", "initializer_handler", "initializer_timeout", "strategy_config",
     "xrole", "app_xrole", "enterprise_project_id", "type", "tags", "depend_version_list",
-    "enable_dynamic_memory", "heartbeat_handler", "pre_stop_handler", "pre_stop_timeout",
+    "mount_config", "ephemeral_storage", "enable_dynamic_memory", "heartbeat_handler", "pre_stop_handler",
+    "pre_stop_timeout",
 )  # fmt: skip
 _CHANGE_FIELDS = tuple(
     name for name in _CREATE_FIELDS if name not in ("code_type", "code_filename", "func_code", "tags")

@@ -115,10 +115,43 @@ def _limit(ask: Ask, most: int, default: int) -> int:
     return limit
 
 
+async def list_mounts(services: Services, ask: Ask) -> Answer:
+    """Mounts of all functions. With `check=true` each is tried first, which takes up to `mount_timeout_s` for one that
+    fails."""
+    wanted = ask.query.get("check", "false")
+    if wanted not in ("true", "false"):
+        raise BadQuery(f"check: must be true or false, not {wanted[:20]!r}")
+    if wanted == "true":
+        await services.disks.try_all()
+    region = services.config.region
+    return Answer(
+        {
+            "mounts": [
+                {
+                    "func_urn": row.function.urn.text(region),
+                    "func_name": row.function.name,
+                    "version": row.function.version,
+                    "local_mount_path": row.mount.path,
+                    "mount_type": row.mount.kind,
+                    "mount_resource": row.mount.resource,
+                    "mount_share_path": row.mount.share_path or None,
+                    "read_only": row.mount.read_only,
+                    "status": row.status,
+                }
+                for row in services.disks.rows()
+            ]
+        }
+    )
+
+
 OPERATIONS = (
     Operation("show_health", "GET", "/healthz", "Whether the control plane answers", show_health, access=Access.PUBLIC),
     Operation("show_metrics", "GET", "/metrics", "Metrics as Prometheus text", show_metrics, access=Access.ANY),
     Operation("show_status", "GET", _V1 + "/status", "State of the node", show_status, access=Access.ADMIN),
+    Operation(
+        "list_mounts", "GET", _V1 + "/mounts", "Mounts of all functions and how they are", list_mounts,
+        access=Access.ADMIN, query=("check",),
+    ),
     Operation("show_runtimes", "GET", _V1 + "/runtimes", "Interpreters found", show_runtimes, access=Access.ANY),
     Operation("show_doctor", "GET", _V1 + "/doctor", "What this host lacks", show_doctor, access=Access.ADMIN),
     Operation(

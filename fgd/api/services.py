@@ -11,10 +11,9 @@ from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
 from fgd.control.deliveries import Deliveries
 from fgd.control.dependencies import Dependencies
+from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
-from fgd.control.planner import History, Planner
-from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
@@ -52,11 +51,8 @@ class Services:
     #: How a trigger that is switched on is.
     trigger_states: Callable[[str], Running | None]
     dependencies: Dependencies
+    disks: Disks
     async_configs: AsyncConfigs
-    reservations: Reservations
-    planner: Planner
-    #: Minutes of every version.
-    history: History
     tags: Tags
     test_events: SavedEvents
     trials: Trials

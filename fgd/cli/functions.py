@@ -7,6 +7,7 @@ from typing import Any
 
 from fgd.cli.client import Client
 from fgd.cli.dependencies import dependency_fields
+from fgd.cli.mounts import described
 from fgd.cli.report import Refused, UsageError, human_bytes, print_fields, print_json, print_table
 from fgd.cli.settings import config_fields, strategy_fields, update_body
 
@@ -79,6 +80,8 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("timeout", f"{function['timeout']} s"),
             ("instances", {0: "disabled", -1: "no limit"}.get(limit, f"at most {limit}") if limit is not None else ""),
             ("concurrency", f"{strategy.get('concurrent_num', 1)} at once per instance"),
+            ("/tmp", f"{function['ephemeral_storage']} MB" if function.get("ephemeral_storage") else ""),
+            ("mounts", described(function)),
             ("variables", function.get("user_data")),
             ("secret variables", function.get("encrypted_user_data")),
             ("agency", function.get("xrole")),

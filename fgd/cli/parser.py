@@ -124,6 +124,7 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=int, metavar="N", help="events that one instance takes at once, 1-1000")
     parser.add_argument("--max-instances", type=int, metavar="N", help="instances at most: 1-1000, -1 no limit")
     parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+    _mounts(parser)
     parser.add_argument("--agency", metavar="NAME", help='what it may do through this API; "" for nothing')
     parser.add_argument(
         "--execution-agency", metavar="NAME", help='another agency for its running instances alone; "" for the same one'
@@ -132,6 +133,16 @@ def _settings(parser: argparse.ArgumentParser) -> None:
                         help="dependency, the newest version without a number; may be repeated, and those given "
                         "replace all earlier ones")  # fmt: skip
     parser.add_argument("--no-dependencies", action="store_true", help="take all dependencies away")
+
+
+def _mounts(parser: argparse.ArgumentParser) -> None:
+    """Options about a function's disks."""
+    parser.add_argument("--mount", action="append", metavar="SPEC", default=[],
+                        help="disk: type=TYPE,resource=NAME[,share=FOLDER],path=/PATH[,ro]; may be repeated, and the "
+                        "mounts given replace all earlier ones")  # fmt: skip
+    parser.add_argument("--no-mounts", action="store_true", help="take all mounts away")
+    parser.add_argument("--mount-user", metavar="UID:GID", help="who the function is on its disks (default 1003:1003)")
+    parser.add_argument("--tmp", type=int, metavar="MB", help="size of /tmp: 512 or 10240; it counts as memory")
 
 
 def _deploy(commands: _Group) -> None:
@@ -327,6 +338,8 @@ def _node(commands: _Group) -> None:
     doctor.add_argument("--config", type=Path, metavar="FILE", help="settings to check against (default: the defaults)")
     doctor.add_argument("--state-dir", type=Path, metavar="DIR", help="whose disk to check (default /var/lib/fgd)")
     commands.add("plugins", "node:plugins", "show the plugins that were found, and what is wrong with them")
+    mounts = commands.add("mounts", "mounts:list_mounts", "show what functions have mounted, and how it is")
+    mounts.add_argument("--check", action="store_true", help="try each mount first")
     commands.add("runtimes", "node:runtimes", "show the interpreters that were found")
     commands.add("metrics", "node:metrics", "print the daemon's metrics (Prometheus text)")
     bench = commands.add("bench", "bench:bench", "measure this host beside the ceilings (from a source tree)")

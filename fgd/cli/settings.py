@@ -5,6 +5,7 @@ import json
 import os
 from typing import Any
 
+from fgd.cli.mounts import mount_config
 from fgd.cli.report import UsageError
 
 #: Seconds an initializer gets when only the handler is named.
@@ -45,6 +46,8 @@ def config_fields(args: argparse.Namespace) -> dict[str, Any]:
         "description": args.description,
         "xrole": args.agency,
         "app_xrole": args.execution_agency,
+        "mount_config": mount_config(args),
+        "ephemeral_storage": args.tmp,
     }
     if args.initializer and args.initializer_timeout is None:
         fields["initializer_timeout"] = INITIALIZER_TIMEOUT_S

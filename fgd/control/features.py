@@ -12,7 +12,6 @@ from fgd.errors import BadParameter, NotBuilt
 #: Field -> what it needs. A value that says nothing (null, "", 0, false, [], or an object of such) is accepted.
 UNBUILT: Final = {
     "func_vpc": "networks of functions",
-    "mount_config": "disk mounts",
     "custom_image": "container images",
     "network_controller": "networks of functions",
     "domain_names": "private domain names",
@@ -26,6 +25,7 @@ UNBUILT: Final = {
     "is_stateful_function": "sticky sessions",
     "is_return_stream": "streamed answers",
     "log_config": "log groups and streams",
+    "reserved_instance_count": "reserved instances",
 }
 
 #: Field -> type; kept with the function and given back.
@@ -36,7 +36,6 @@ ECHOED: Final[Mapping[str, type]] = {
     "user_data_encrypt_kms_key_id": str,
     "code_encrypt_kms_key_id": str,
     "extend_config": str,
-    "ephemeral_storage": int,
 }
 
 #: Code types that need something else than an upload.
@@ -45,24 +44,17 @@ UNBUILT_CODE_TYPES: Final = {
     "jar": "Java",
     "Custom-Image-Swr": "container images",
 }
-EPHEMERAL_STORAGE_MIB: Final = 512
 ECHO_MAX_CHARS: Final = 4096
 _TAG_MAX_CHARS: Final = 256
 
 
 def says_nothing(value: object) -> bool:
     """Whether a JSON value holds nothing but nulls, empty text, zeros and false."""
-    # No recursion: a client may send lists in lists as deep as the parser goes.
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting += one.values()
-        elif isinstance(one, list):
-            waiting += one
-        elif one:
-            return False
-    return True
+    if isinstance(value, dict):
+        return all(map(says_nothing, value.values()))
+    if isinstance(value, list):
+        return all(map(says_nothing, value))
+    return not value
 
 
 def refuse_unbuilt(body: Mapping[str, object]) -> None:
@@ -73,8 +65,6 @@ def refuse_unbuilt(body: Mapping[str, object]) -> None:
     """
     for field, part in UNBUILT.items():
         value = body.get(field)
-        if field == "mount_config" and isinstance(value, dict):
-            value = value.get("func_mounts")
         if not says_nothing(value):
             raise NotBuilt(f"{field}: this version of fgd has no {part}; leave the field out or empty")
 
@@ -84,7 +74,6 @@ def echo_of(body: Mapping[str, object]) -> dict[str, object]:
 
     Raises:
         BadParameter: wrong type, too long.
-        NotBuilt: `ephemeral_storage` of more than the 512 MB that every instance has.
     """
     found: dict[str, object] = {}
     for field, kind in ECHOED.items():
@@ -98,11 +87,6 @@ def echo_of(body: Mapping[str, object]) -> dict[str, object]:
         if isinstance(value, dict):
             _check_log_tags(field, value)
         found[field] = value if value not in ("", {}) else None
-    storage = found.get("ephemeral_storage")
-    if storage == 10240:
-        raise NotBuilt("ephemeral_storage: this version of fgd gives every instance 512 MB in /tmp; send 512")
-    if storage not in (None, EPHEMERAL_STORAGE_MIB):
-        raise BadParameter(f"ephemeral_storage: must be 512 or 10240 (MB), not {shown(storage)}")
     if body.get("type") not in (None, "", "v1", "v2"):
         raise BadParameter(f"type: must be v1 or v2, not {shown(body.get('type'))}")
     return found

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fgd.api.serve import serve_control
 from fgd.api.services import Services
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
+from fgd.builtin import disks as builtin_disks
 from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.control.agencies import Agencies, Roster
@@ -24,25 +25,27 @@ from fgd.control.aliases import Aliases
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
+from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
-from fgd.control.facets.reserved import ReservedFacet
+from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
-from fgd.control.planner import Planner
-from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
+from fgd.disk import DiskNode
 from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
 from fgd.plugin_manager import PluginManager
+from fgd.sandbox.mount_plan import Mount, Owner
+from fgd.shares import parse_exports, parse_roots
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.archives import ArchiveReader
@@ -51,16 +54,13 @@ from fgd.store.code import FolderCodeStore
 from fgd.store.deliveries import DeliveryStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
-from fgd.store.history import RequestHistory
 from fgd.store.names import PackageNames
 from fgd.store.queue import QueueStore
-from fgd.store.reservations import ReservationStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
 from fgd.trigger import Place
 from fgd.trigger_host import TriggerHost
-from tests.control.keeper import NotedKeeper
 from tests.control.world import FixedNode, builtin_kinds
 from tests.pulse import fgd_trigger_types
 
@@ -101,6 +101,20 @@ class ListedRecords:
 
     async def cancel(self, request_id: str) -> bool:
         return any(record.request_id == request_id and record.state in ("WAIT", "RUNNING") for record in self.records)
+
+
+class PlayedLauncher:
+    """Says of each access path what the test wants; "" for everything else."""
+
+    def __init__(self) -> None:
+        self.shares: dict[tuple[int, str], str] = {}
+        self.reasons: dict[str, str] = {}
+        self.tried: list[Mount] = []
+
+    async def try_mounts(self, mounts: Sequence[Mount], owner: Owner) -> str:
+        await trio.lowlevel.checkpoint()
+        self.tried += mounts
+        return next((self.reasons[mount.path] for mount in mounts if mount.path in self.reasons), "")
 
 
 class ListedLogs:
@@ -173,7 +187,7 @@ class Api:
         self.port = 0
         self.records = ListedRecords()
         self.logs = ListedLogs()
-        self.keeper = NotedKeeper()
+        self.launcher = PlayedLauncher()
         self.invoker = EchoInvoker()
         #: Number of instances by function id.
         self.instances: dict[str, int] = {}
@@ -310,6 +324,9 @@ async def _main(
     dependencies = Dependencies(
         config, api.directory, dependency_store, code, names, api.now_s, await dependency_store.all()
     )
+    node = DiskNode(parse_roots(config.mount_roots), parse_exports(config.nfs_servers))
+    drivers = [("disks", driver) for driver in builtin_disks.fgd_disk_drivers()]
+    disks = Disks(drivers, node, api.launcher, api.directory.all_versions)
     agency_store = AgencyStore(catalog)
     roster = Roster(await agency_store.agencies())
     facets = (
@@ -317,7 +334,7 @@ async def _main(
         DependencyFacet(config, dependencies),
         LifecycleFacet(),
         AgencyFacet(roster.has),
-        ReservedFacet(lambda function: reservations.of_version(function)),
+        MountsFacet(disks),
     )
     functions = Functions(
         config,
@@ -328,15 +345,8 @@ async def _main(
         api.now_s,
         facets,
         shared=dependencies,
-        standing_by=lambda function: planner.standing_by(function),
+        verify=disks.verify,
     )
-    history = await RequestHistory.open(state_dir)
-    reservation_store = ReservationStore(catalog.database)
-    reservations = Reservations(
-        functions, api.directory, reservation_store, api.now_s, await reservation_store.all(),
-        memory_mib=16384, instances=500,
-    )  # fmt: skip
-    planner = Planner(reservations, api.directory, api.keeper, history, lambda: (), api.now_s)
     tag_store = TagStore(catalog.database)
     tags = Tags(functions, tag_store, await tag_store.load())
     api.directory.subscribe(tags.forget)
@@ -355,14 +365,12 @@ async def _main(
         project_id=PROJECT,
         functions=functions,
         versions=Versions(functions, api.directory, catalog, api.now_s),
-        aliases=Aliases(functions, api.directory, catalog, api.now_s, planner.moving),
+        aliases=Aliases(functions, api.directory, catalog, api.now_s),
         triggers=triggers,
         trigger_states=api.triggers.state,
         dependencies=dependencies,
+        disks=disks,
         async_configs=configs,
-        reservations=reservations,
-        planner=planner,
-        history=history,
         tags=tags,
         test_events=test_events,
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
@@ -384,7 +392,6 @@ async def _main(
     )
     await triggers.load()
     async with trio.open_nursery() as nursery:
-        await nursery.start(planner.run)
         await nursery.start(api.triggers.run)
         nursery.start_soon(triggers.sweep)
         binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
@@ -400,6 +407,5 @@ async def _main(
         }
         ready.set()
     with trio.CancelScope(shield=True):
-        await history.aclose()
         await queue.aclose()
         await catalog.aclose()
