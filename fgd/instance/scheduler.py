@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from fgd.call import Call
+from fgd.call import PLAIN, Call
 from fgd.clock import new_request_id
 from fgd.config import Config
 from fgd.errors import PlatformError, Unavailable
@@ -113,7 +113,8 @@ class Scheduler:
         """See `fgd.invoke.api.Invoker.submit`."""
         call.submitted_s = _perf()
         function = call.function
-        size_mib = call.options.memory_mib
+        options = call.options
+        size_mib = 0 if options is PLAIN else options.memory_mib
         if size_mib:
             size_mib = size_wished(function, size_mib)
         pool = self.pools.get((function.func_id, function.version, size_mib))
