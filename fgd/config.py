@@ -123,7 +123,9 @@ class Config:
         "`UID:GID` of accounts of this host that functions may have on NFS, where they run with these ids.",
     )
     mount_timeout_s: float = _setting(10.0, "A disk that is not mounted within this counts as failed.", low=1, high=60)
-    drain_s: float = _setting(30.0, "On SIGTERM, running invocations may go on for this long.", low=0)
+    drain_s: float = _setting(
+        30.0, "On SIGTERM, running invocations and pre-stop handlers may go on for this long.", low=0
+    )
     log_level: str = _setting("info", "The daemon's own log.", choices=("debug", "info", "warning", "error"))
 
 

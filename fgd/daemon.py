@@ -311,6 +311,7 @@ class _Node:
                 recorder=recorder,
                 binding=furnisher.binding,
                 init_document=furnisher.init_document,
+                stop_extras=furnisher.stop_extras,
                 counters=metrics,
                 gate=Gate(disks, nursery),
             )

@@ -42,6 +42,11 @@ class Furnisher:
             owner=self._disks.owner(function),
         )
 
+    def stop_extras(self, function: Function) -> bytes:
+        """What the context of its pre-stop handler gets: the credentials of now."""
+        credentials = self._handout.credentials(function)
+        return msgspec.json.encode(credentials) if credentials else b""
+
     def init_document(self, function: Function, instance_id: str, load_request_id: str, init_request_id: str) -> bytes:
         """Body of the INIT frame, as `runtimes/python/README.md` describes it."""
         user_data = self._functions.user_data(function)

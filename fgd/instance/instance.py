@@ -228,7 +228,7 @@ class Instance:
             self.frozen = False
             self.sandbox.thaw()
         deadline_s = farewell.deadline_s + self._wall_offset_s
-        self._channel.send(frames.stop_frame(farewell.call_id, farewell.request_id, deadline_s))
+        self._channel.send(frames.stop_frame(farewell.call_id, farewell.request_id, deadline_s, farewell.extras))
 
     def kill(self, reason: str) -> None:
         """Ends it now. The pool hears of it through `ended`, also when this is called from inside the pool."""

@@ -12,6 +12,7 @@ from typing import Final
 
 from fgd.clock import new_request_id
 from fgd.instance.instance import Instance, State
+from fgd.model import Function
 from fgd.wire import frames
 
 _perf = time.perf_counter
@@ -22,7 +23,7 @@ _ENDED_BY_ITSELF: Final = (State.READY, State.DRAINING)
 class Farewell:
     """One instance's way out. Times are seconds of the run's clock."""
 
-    __slots__ = ("_farewells", "began_s", "call_id", "deadline_s", "reason", "request_id")
+    __slots__ = ("_farewells", "began_s", "call_id", "deadline_s", "extras", "reason", "request_id")
 
     def __init__(self, farewells: "Farewells", call_id: int, reason: str, began_s: float, deadline_s: float) -> None:
         self._farewells = farewells
@@ -31,6 +32,8 @@ class Farewell:
         self.reason = reason
         self.began_s = began_s
         self.deadline_s = deadline_s
+        #: Credentials and the like for its context, as with an invocation: JSON or empty.
+        self.extras = b""
 
     def answered(self, instance: Instance, body: bytes) -> None:
         """The runtime has called the handler; `body` is that of its RESULT or ERROR."""
@@ -40,8 +43,9 @@ class Farewell:
 class Farewells:
     """All instances on their way out."""
 
-    def __init__(self, draw_id: Callable[[], int]) -> None:
+    def __init__(self, draw_id: Callable[[], int], extras: Callable[[Function], bytes]) -> None:
         self._draw_id = draw_id
+        self._extras = extras
         self.stopping: set[Instance] = set()
 
     @property
@@ -57,6 +61,7 @@ class Farewells:
             return
         now = _perf()
         farewell = Farewell(self, self._draw_id(), reason, now, now + function.pre_stop_timeout_s)
+        farewell.extras = self._extras(function)
         instance.pool.leave(instance)
         instance.move_to(State.STOPPING)
         self.stopping.add(instance)

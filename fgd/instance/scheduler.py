@@ -53,6 +53,10 @@ def _share_mib(pool: Pool) -> int:
     return pool.share_mib
 
 
+def _no_extras(function: Function) -> bytes:
+    return b""
+
+
 class Scheduler:
     """The one owner of pools, blanks and the budget. Everything but `run` is synchronous."""
 
@@ -70,7 +74,9 @@ class Scheduler:
         init_document: InitDocument,
         counters: Counters,
         gate: Gate | None = None,
+        stop_extras: Callable[[Function], bytes] = _no_extras,
     ) -> None:
+        """`stop_extras` gives what a pre-stop handler's context gets beside the function: JSON or empty."""
         self._host = host
         self._reactor = reactor
         self._nursery = nursery
@@ -86,7 +92,7 @@ class Scheduler:
         #: The same pools by function version.
         self._sizes: dict[tuple[str, str], Sizes] = {}
         self._resizer = Resizer(self, budget, nursery)
-        self.farewells = Farewells(draw_id)
+        self.farewells = Farewells(draw_id, stop_extras)
         #: Calls in all waiting lines.
         self.waiting = 0
         #: Versions for which there is no room on the node.

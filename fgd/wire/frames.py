@@ -19,7 +19,7 @@ Bodies:
     CANCEL  daemon -> runtime   empty
     HEARTBEAT both ways         empty question; answer one byte 1 or 0, after 0 why (UTF-8)
     SIZE    daemon -> runtime   JSON {"memory_mib", "cpu_mcpu"}: the instance has other limits now; only between calls
-    STOP    daemon -> runtime   <36sd>: request id, deadline (epoch seconds); the runtime calls the pre-stop handler and
+    STOP    daemon -> runtime   head and extras as of INVOKE, no event: the runtime calls the pre-stop handler and
                                 answers with RESULT or ERROR, after which it is ended
 """
 
@@ -34,7 +34,6 @@ _INVOKE_HEAD_BYTES: Final = INVOKE_HEAD.size
 _INVOKE_WHOLE: Final = struct.Struct("<IBBHQ36sdI")
 RESULT_HEAD: Final = struct.Struct("<IQI")
 LOG_HEAD: Final = struct.Struct("<Bd")
-STOP_BODY: Final = struct.Struct("<36sd")
 
 INIT: Final = 1
 INVOKE: Final = 2
@@ -74,9 +73,9 @@ def invoke_frame(call_id: int, request_id: str, deadline_s: float, event: bytes,
     return head + extras + event if extras else head + event
 
 
-def stop_frame(call_id: int, request_id: str, deadline_s: float) -> bytes:
-    """A STOP frame. `deadline_s` in epoch seconds."""
-    return frame(STOP, call_id, STOP_BODY.pack(request_id.encode("ascii"), deadline_s))
+def stop_frame(call_id: int, request_id: str, deadline_s: float, extras: bytes = b"") -> bytes:
+    """A STOP frame. `deadline_s` in epoch seconds; `extras` is a JSON object or empty."""
+    return frame(STOP, call_id, INVOKE_HEAD.pack(request_id.encode("ascii"), deadline_s, len(extras)) + extras)
 
 
 class FrameReader:

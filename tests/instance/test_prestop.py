@@ -30,7 +30,7 @@ async def _stopped(sandbox: PlayedSandbox) -> tuple[int, str, float]:
     """Call id, request id and deadline of the STOP that came."""
     with trio.fail_after(5):
         call_id, body = await sandbox.frame(frames.STOP)
-    request_id, deadline_s = frames.STOP_BODY.unpack(body)
+    request_id, deadline_s, _ = frames.INVOKE_HEAD.unpack_from(body)
     return call_id, request_id.decode(), deadline_s
 
 

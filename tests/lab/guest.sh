@@ -80,6 +80,24 @@ the_memory_limit_kills() {
 	prints '{"blocks": 1}' fgd invoke hog --data '{"mib": 1}'
 }
 
+size_of() { fgd invoke sized --data "$1" ${2:+--memory "$2"}; }
+
+idle_instances_are_resized() {
+	local small large back
+	small=$(size_of '{}') && large=$(size_of '{"mib": 300}' 512) && back=$(size_of '{"mib": 1}' 512) && back=$(size_of '{}') || return 1
+	echo "$small, $large, $back"
+	[ "$large" = "${small% *} 512" ] && [ "$back" = "$small" ]
+}
+
+what_is_held_is_not_taken_away() {
+	local large small again
+	large=$(size_of '{"mib": 300}' 512) && small=$(size_of '{}') && again=$(size_of '{}' 512) || return 1
+	echo "$large, $small, $again"
+	[ "$large" = "$again" ] && [ "${small% *}" != "${large% *}" ]
+}
+
+said_bye() { fgd logs sized --match bye | grep -q '^bye at'; }
+
 count_of() { fgd async list slow --json | json "sum(one['status'] == '$1' for one in value['invocations'])"; }
 all_five_succeeded() { prints 5 count_of SUCCESS; }
 
@@ -131,11 +149,16 @@ check 'deploy a function that has it' fgd deploy tests/lab/functions/user --depe
 check 'code and dependency are one tree' prints '{"word": "shared"}' fgd invoke user
 check 'deploy a function that uses memory' fgd deploy tests/lab/functions/hog --timeout 60
 check 'the memory limit kills, the next call is right' the_memory_limit_kills
+check 'deploy a function whose requests choose their memory' fgd deploy tests/lab/functions/sized --timeout 60 \
+	--dynamic-memory --pre-stop index.bye
+check 'idle instances are resized' idle_instances_are_resized
+check 'an instance that holds more keeps its size' what_is_held_is_not_taken_away
 check 'deploy a slow function' fgd deploy tests/lab/functions/slow --timeout 60 --max-instances 1
 check 'queue five events' queue_five
 check 'reload' systemctl reload fgd
 check 'restart' systemctl restart fgd
 check 'functions are still there' fgd invoke hello
+check 'the restart waited for the pre-stop handlers' said_bye
 check 'all queued events ran' until_true 400 all_five_succeeded
 kill -9 "$(main_pid)"
 check 'killed with -9 it comes back' until_true 120 answers

@@ -270,3 +270,12 @@ def test_stop_without_a_handler_is_a_broken_frame(spawn: Spawn) -> None:
     runtime.send(frames.stop_frame(9, REQUEST_ID, 0.0))
 
     assert 70 == runtime.status()
+
+
+def test_pre_stop_has_the_credentials_that_came_with_it(spawn: Spawn) -> None:
+    runtime = spawn(ECHO + "def bye(context):\n    print(context.getSecurityToken())\n", pre_stop="index.bye")
+    runtime.ready()
+    runtime.send(frames.stop_frame(9, REQUEST_ID, time.time() + 5, b'{"security_token": "t-1"}'))
+    runtime.answer()
+
+    assert ["t-1\n"] == [log.text for log in runtime.logs]

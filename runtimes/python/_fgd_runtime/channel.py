@@ -24,8 +24,6 @@ INVOKE_HEAD = struct.Struct("<36sdI")
 INVOKE_WHOLE = struct.Struct("<IBBHQ36sdI")
 #: Header and head of RESULT and ERROR: length, type, flags, 0, call id, code, memory in bytes, run time in us.
 RESULT_WHOLE = struct.Struct("<IBBHQIQI")
-#: Body of STOP: request id, deadline.
-STOP_BODY = struct.Struct("<36sd")
 #: Header and head of LOG: length, type, flags, 0, call id, level, epoch seconds.
 LOG_WHOLE = struct.Struct("<IBBHQBd")
 

@@ -5,7 +5,7 @@ It may take the context or nothing. What a signature does not tell is found out 
 
 import sys
 
-from _fgd_runtime.channel import ERROR, RESULT, RESULT_WHOLE, STOP_BODY, _exit, _getpid
+from _fgd_runtime.channel import ERROR, EXIT_BROKEN, INVOKE_HEAD, RESULT, RESULT_WHOLE, _exit, _getpid
 from _fgd_runtime.context import Context
 from _fgd_runtime.failures import THREW, LoadFailure, failure_body
 from _fgd_runtime.loader import entry, parameters
@@ -38,9 +38,12 @@ class PreStop(object):
 
     def call(self, call_id, body):
         """Answers a STOP."""
-        request_id, deadline_s = STOP_BODY.unpack(body)
+        if len(body) < INVOKE_HEAD.size:
+            _exit(EXIT_BROKEN)
+        request_id, deadline_s, extras_size = INVOKE_HEAD.unpack_from(body)
+        extras = body[INVOKE_HEAD.size : INVOKE_HEAD.size + extras_size]
         self._sink.begin(call_id)
-        context = Context(self._instance, call_id, native(request_id.decode("ascii")), deadline_s, b"")
+        context = Context(self._instance, call_id, native(request_id.decode("ascii")), deadline_s, extras)
         kind, code, body = RESULT, 0, b""
         try:
             self._try(context)
