@@ -43,11 +43,14 @@ from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.mounts import MountsFacet
+from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
+from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
+from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
@@ -58,10 +61,12 @@ from fgd.disk import DiskNode
 from fgd.doctor import run_checks
 from fgd.errors import FgdError, StateError
 from fgd.gateway.api import Listener
+from fgd.gateway.pump import pump
 from fgd.gateway.server import Gateway
 from fgd.instance.budget import Budget
 from fgd.instance.gate import Gate
 from fgd.instance.instance import Instance
+from fgd.instance.keeper import Keeper
 from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
 from fgd.invoke.deliverer import Deliverer
@@ -89,8 +94,10 @@ from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
+from fgd.store.history import RequestHistory
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
+from fgd.store.reservations import ReservationStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
@@ -263,6 +270,8 @@ class _Node:
             plugins = PluginManager([builtin_destinations, builtin_disks])
             node = DiskNode(parse_roots(config.mount_roots), parse_exports(config.nfs_servers))
             disks = Disks(plugins.classes("fgd_disk_drivers"), node, host, directory.all_versions, plugins.report)
+            history = await RequestHistory.open(prepared.state_dir)
+            stack.push_async_callback(history.aclose)
             agency_store = AgencyStore(catalog)
             roster = Roster(await agency_store.agencies())
             facets = (
@@ -271,6 +280,7 @@ class _Node:
                 LifecycleFacet(),
                 AgencyFacet(roster.has),
                 MountsFacet(disks),
+                ReservedFacet(lambda function: reservations.of_version(function)),
             )
             functions = Functions(
                 config,
@@ -282,6 +292,7 @@ class _Node:
                 facets,
                 shared=dependencies,
                 verify=disks.verify,
+                standing_by=lambda function: planner.standing_by(function),
             )
             tag_store = TagStore(catalog.database)
             tags = Tags(functions, tag_store, await tag_store.load())
@@ -318,6 +329,18 @@ class _Node:
             for function in directory.all_versions():
                 scheduler.function_changed(None, function)
             directory.subscribe(scheduler.function_changed)
+            reservation_store = ReservationStore(catalog.database)
+            # Before what drains versions that an alias has left: what is still kept of those is not drained.
+            reservations = Reservations(
+                functions,
+                directory,
+                reservation_store,
+                clock.time_s,
+                await reservation_store.all(),
+                memory_mib=memory_budget_mib(config),
+                instances=config.sandboxes_max,
+            )
+            planner = Planner(reservations, directory, Keeper(scheduler), history, metrics.totals, clock.time_s)
 
             def drain_left_alone(old: Alias | None, new: Alias | None) -> None:
                 for version in left_alone(directory, old, new):
@@ -387,12 +410,15 @@ class _Node:
                 project_id=project_id,
                 functions=functions,
                 versions=Versions(functions, directory, catalog, clock.time_s),
-                aliases=Aliases(functions, directory, catalog, clock.time_s),
+                aliases=Aliases(functions, directory, catalog, clock.time_s, planner.moving),
                 triggers=triggers,
                 trigger_states=trigger_host.state,
                 dependencies=dependencies,
                 disks=disks,
                 async_configs=async_configs,
+                reservations=reservations,
+                planner=planner,
+                history=history,
                 tags=tags,
                 test_events=test_events,
                 trials=Trials(directory, test_events, invoker, config.sync_timeout_s, handout.extras),
@@ -431,6 +457,10 @@ class _Node:
             for task in (book.run, recorder.run, scheduler.run, public.run, handout.run):
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, scheduler, public)
+            async with trio.open_nursery() as early:  # until the gateway looks after the instances' channels
+                early.start_soon(pump, reactor)
+                await nursery.start(planner.run)
+                early.cancel_scope.cancel()
             await nursery.start(serve_control, make_app(services), _CONTROL_SOCKET)
             await nursery.start(deliverer.run)
             await nursery.start(queue.run)

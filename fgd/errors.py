@@ -378,6 +378,12 @@ class InlineCodeTooLarge(RequestError):
     code, status_hint = "FSS.1072", 413
 
 
+class TooManyReserved(RequestError):
+    """400 FSS.1076: more reserved instances than a function may have, or than the node can keep."""
+
+    code = "FSS.1076"
+
+
 class DependencyNotFound(RequestError):
     """404 FSS.1056."""
 

@@ -42,10 +42,13 @@ def cause_of(code: int) -> str:
 
 @dataclass(slots=True)
 class Gauges:
-    """How many instances of one function version there are now, by state, and the memory they use."""
+    """How many instances of one function version there are now, by state, and the memory they use; how many of them are
+    to be kept, and how many of those are ready."""
 
     instances: Mapping[str, int] = field(default_factory=dict)
     memory_bytes: int = 0
+    reserved_wanted: int = 0
+    reserved_ready: int = 0
 
 
 @dataclass(slots=True)
@@ -179,6 +182,12 @@ class Metrics:
         """Idle instances ended to make room for others."""
         self._evicted += count
 
+    def totals(self) -> Iterator[tuple[tuple[str, str], int, int]]:
+        """(func_id, version), invocations and microseconds inside the function so far, but for those in `_other`."""
+        for func_id, versions in self._series.items():
+            for version, series in versions.items():
+                yield (func_id, version), series.count, series.parts_us[3]
+
     def observe(self, node: NodeGauges, gauges: Mapping[tuple[str, str], Gauges]) -> None:
         """The present state: of the node, and of each (func_id, version) that has instances."""
         self._node = node
@@ -250,6 +259,11 @@ class Metrics:
         yield from _family("fgd_instances", "gauge", "Instances of a function version now.",
                            (((*labels, ("state", state)), count) for labels, gauges in known
                             for state, count in gauges.instances.items()))  # fmt: skip
+        yield from _family("fgd_reserved_instances", "gauge", "Instances that are kept: wanted, and of those ready.",
+                           (((*labels, ("state", state)), count) for labels, gauges in known
+                            if gauges.reserved_wanted
+                            for state, count in (("wanted", gauges.reserved_wanted),
+                                                 ("ready", gauges.reserved_ready))))  # fmt: skip
         yield from _family("fgd_instances_memory_bytes", "gauge", "Memory that the instances of a version use now.",
                            ((labels, gauges.memory_bytes) for labels, gauges in known))  # fmt: skip
 

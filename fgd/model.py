@@ -182,6 +182,55 @@ class Target(msgspec.Struct, frozen=True):
     param: str
 
 
+class CronPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Keeps `count` instances from a moment that `cron` names (UTC) until the next of any such policy, while valid."""
+
+    name: str
+    cron: str
+    count: int
+    #: Epoch seconds between which it is valid; 0: no such bound.
+    start_s: int = 0
+    expired_s: int = 0
+    #: When it was set. Moments before that do not count: it begins with the next one.
+    since_s: float = 0.0
+
+
+class MetricPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Keeps as many instances as make those in use `threshold` percent of them, and no fewer than `least`."""
+
+    name: str
+    threshold: int
+    least: int
+
+
+#: How careful a recommendation is; "" for none.
+Level = Literal["", "high_performance", "balance", "low_cost"]
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """How many instances of a version, or of an alias's main version, are kept (rest-api 2.7)."""
+
+    func_id: str
+    #: A version, or an alias with its leading "!".
+    qualifier: str
+    count: int
+    idle_mode: bool = False
+    crons: tuple[CronPolicy, ...] = ()
+    metrics: tuple[MetricPolicy, ...] = ()
+    level: Level = ""
+
+    @property
+    def alias(self) -> str:
+        """The alias that it is of; "" if it is a version's."""
+        return self.qualifier[1:] if self.qualifier.startswith("!") else ""
+
+    @property
+    def most(self) -> int:
+        """What it is known to need at some time: policies that follow the load may go further."""
+        least = 1 if self.metrics or self.level else 0
+        return max(self.count, least, *(one.count for one in self.crons), *(one.least for one in self.metrics), 0)
+
+
 class AsyncConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How asynchronous invocations of one function version are tried (rest-api 2.6)."""
 

@@ -37,6 +37,7 @@ class Status:
             "project_id": self._project_id,
             "functions": self._functions(),
             "instances": self._scheduler.count(),
+            "reserved": self._reserved(),
             "blanks": self._scheduler.blanks.count(),
             "waiting": self._scheduler.waiting,
             "async_waiting": self._async_waiting(),
@@ -67,6 +68,8 @@ class Status:
                 states[state] = states.get(state, 0) + 1
                 of_version.memory_bytes += instance.sandbox.memory_bytes()
             of_version.instances = states
+            of_version.reserved_wanted += pool.reserve.wanted
+            of_version.reserved_ready += pool.reserve.ready
         node = NodeGauges(
             instances=scheduler.count(),
             blanks=scheduler.blanks.count(),
@@ -80,6 +83,10 @@ class Status:
         )
         self._metrics.observe(node, gauges)
         return self._metrics.render(project_id).encode()
+
+    def _reserved(self) -> dict[str, int]:
+        reserves = [pool.reserve for pool in self._scheduler.pools.values()]
+        return {"wanted": sum(one.wanted for one in reserves), "ready": sum(one.ready for one in reserves)}
 
     def _memory_used_bytes(self) -> int:
         pools = self._scheduler.pools.values()

@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
     frozenset({"errors", "units", "clock", "log", "shares"}),
     # frozen data, parsed once
-    frozenset({"urn", "config"}),
+    frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),
     frozenset({"call", "destination"}),
     # synchronous: system calls, the protocol between daemon and runtime, which interpreters there are

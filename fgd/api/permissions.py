@@ -210,7 +210,7 @@ def _function(operation: Operation, ask: Ask, body: _Named, region: str) -> Reso
     if text:
         urn = parse_urn(text, ask.project_id)
         return function_resource(region, urn.project_id, urn.package, urn.name)
-    if operation.name == "create_function" and isinstance(body.func_name, str) and body.func_name:
+    if operation.name in ("create_function", "import_function") and isinstance(body.func_name, str) and body.func_name:
         package = body.package if isinstance(body.package, str) and body.package else DEFAULT_PACKAGE
         return function_resource(region, ask.project_id, package, body.func_name)
     return None

@@ -14,6 +14,8 @@ from fgd.control.dependencies import Dependencies
 from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
+from fgd.control.planner import History, Planner
+from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
@@ -53,6 +55,10 @@ class Services:
     dependencies: Dependencies
     disks: Disks
     async_configs: AsyncConfigs
+    reservations: Reservations
+    planner: Planner
+    #: Minutes of every version.
+    history: History
     tags: Tags
     test_events: SavedEvents
     trials: Trials

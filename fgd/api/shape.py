@@ -10,7 +10,7 @@ from fgd.api.services import Services
 from fgd.clock import iso_utc
 from fgd.control.facet import show_all
 from fgd.control.variables import masked
-from fgd.model import Alias, AsyncConfig, Function, Target
+from fgd.model import Alias, AsyncConfig, Function, Reservation, Target
 
 #: Fields of the cloud that are always unset here.
 _UNSET: Final = dict.fromkeys(
@@ -26,7 +26,7 @@ _OFF: Final = dict.fromkeys(
     (
         "is_stateful_function", "enable_auth_in_header", "enable_class_isolation", "long_time",
         "is_bridge_function", "apig_route_enable", "allow_ephemeral_storage", "is_return_stream",
-        "reserved_instance_idle_mode", "enable_lts_log",
+        "enable_lts_log",
     ),
     False,
 )  # fmt: skip
@@ -74,7 +74,6 @@ def function_object(services: Services, function: Function) -> dict[str, object]
         "enabled_concurrency": function.enabled_max_instances,
         "concurrent_num": function.concurrent_num,
         "type": "v2",
-        "reserved_instance_count": 0,
         "fail_count": 0,
         "bind_bridge_funcUrns": [],
         "function_async_config": async_config_object(services, function, async_config) if async_config else None,
@@ -121,6 +120,30 @@ def async_config_object(services: Services, function: Function, config: AsyncCon
 
 def _target(target: Target | None) -> dict[str, str] | None:
     return None if target is None else {"destination": target.kind, "param": target.param}
+
+
+def reservation_fields(reservation: Reservation) -> dict[str, object]:
+    """What is reserved, as update-function-reserved-instances-count takes it; null where there are no policies."""
+    tactics: dict[str, object] = {}
+    if reservation.crons:
+        tactics["cron_configs"] = [
+            {
+                "name": one.name,
+                "cron": one.cron,
+                "count": one.count,
+                "start_time": one.start_s or None,
+                "expired_time": one.expired_s or None,
+            }
+            for one in reservation.crons
+        ]
+    if reservation.metrics:
+        tactics["metric_configs"] = [
+            {"name": one.name, "type": "Concurrency", "threshold": one.threshold, "min": one.least}
+            for one in reservation.metrics
+        ]
+    if reservation.level:
+        tactics["recommend_config"] = {"level": reservation.level}
+    return {"count": reservation.count, "idle_mode": reservation.idle_mode, "tactics_config": tactics or None}
 
 
 def page_info(offset: int, count: int, total: int) -> dict[str, int]:

@@ -21,6 +21,5 @@ OPERATIONS = (
     not_built("show_function_metrics", "GET", _OF + "/slareports/{period}", "statistics; see GET /metrics"),
     not_built("list_statistics", "GET", V2 + "/functions/statistics", "statistics; see GET /metrics"),
     not_built("list_function_as_metric", "GET", V2 + "/function/report", "statistics; see GET /metrics"),
-    not_built("show_func_reserved_instance_metrics", "GET", _OF + "/instancereports", "reserved instances"),
     Operation("list_quotas", "GET", V2 + "/quotas", "Quotas and what is used of them", list_quotas),
 )

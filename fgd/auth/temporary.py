@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from typing import Final
 
 from fgd.auth.replay import ReplayGuard
@@ -21,6 +22,8 @@ class TemporaryKeys:
         self._agencies: dict[tuple[str, str], Principal] = {}
         self._by_access_key: dict[str, tuple[AgencyKey, ReplayGuard]] = {}
         self._by_digest: dict[str, AgencyKey] = {}
+        #: When the first of them expires, epoch seconds; before that there is none to look for.
+        self._first_end_s = math.inf
 
     def put_agency(self, project_id: str, name: str, rights: Rights) -> None:
         """Makes an agency known, or changes its rights for all that was handed out."""
@@ -38,11 +41,14 @@ class TemporaryKeys:
 
         Those of an agency that was deleted meanwhile are left out: a later one of its name must not get them.
         """
-        self._forget([one for one, _ in self._by_access_key.values() if one.expires_s <= now_s])
+        if self._first_end_s <= now_s:
+            self._forget([one for one, _ in self._by_access_key.values() if one.expires_s <= now_s])
+            self._first_end_s = min((one.expires_s for one, _ in self._by_access_key.values()), default=math.inf)
         if (key.project_id, key.agency) not in self._agencies:
             return
         self._by_access_key[key.access_key] = (key, ReplayGuard())
         self._by_digest[key.token_digest] = key
+        self._first_end_s = min(self._first_end_s, key.expires_s)
 
     def by_digest(self, digest: str, now_s: float) -> tuple[Principal, float] | None:
         """Whose token that is (by its SHA-256) and until when (epoch seconds); None for one that is none of these.

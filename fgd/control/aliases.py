@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Final
 
 import msgspec
@@ -120,12 +121,25 @@ def _rule(where: str, rule: object) -> HeaderRule:
     return HeaderRule(name=name.lower(), values=tuple(values), op=op)
 
 
+def no_move(old: Alias, new: Alias) -> AbstractAsyncContextManager[object]:
+    """Nothing is reserved for any alias."""
+    return nullcontext()
+
+
 class Aliases:
     """The operations on aliases."""
 
     def __init__(
-        self, functions: Functions, directory: Directory, catalog: Catalog, now_s: Callable[[], float]
+        self,
+        functions: Functions,
+        directory: Directory,
+        catalog: Catalog,
+        now_s: Callable[[], float],
+        moving: Callable[[Alias, Alias], AbstractAsyncContextManager[object]] = no_move,
     ) -> None:
+        """`moving`: surrounds each change of an alias, with what it was and will be; what is reserved for it is then
+        ready in its new version (`Planner.moving`)."""
+        self._moving = moving
         self._functions = functions
         self._directory = directory
         self._catalog = catalog
@@ -162,6 +176,7 @@ class Aliases:
                 raise AliasExists(f"name: the function has an alias {new.name!r} already")
             if len(self._directory.aliases(function.func_id)) >= ALIASES_MAX:
                 raise TooManyAliases(f"name: the function has {ALIASES_MAX} aliases; delete one first")
+            self._check(function, new)
             return await self._put(function, new)
 
     async def update(self, urn: FunctionUrn, new: Alias) -> Alias:
@@ -170,11 +185,14 @@ class Aliases:
 
         Raises:
             AliasNotFound: there is none; VersionNotFound, VersionHasAlias: as `create`.
+            Conflict: both it and its new main version have reserved instances.
         """
         async with self._functions.locked(urn.key):
             function = self._directory.resolve(urn)
-            self.show(urn, new.name)
-            return await self._put(function, new)
+            old = self.show(urn, new.name)
+            self._check(function, new)
+            async with self._moving(old, new):
+                return await self._put(function, new)
 
     async def delete(self, urn: FunctionUrn, name: str) -> None:
         """Deletes an alias and what is reserved for it; its versions stay.
@@ -188,13 +206,15 @@ class Aliases:
                 await self._catalog.delete_alias(alias)
                 self._directory.remove_alias(alias)
 
-    async def _put(self, function: Function, new: Alias) -> Alias:
+    def _check(self, function: Function, new: Alias) -> None:
         for version in new.versions:
             if self._directory.version(function.func_id, version) is None:
                 raise VersionNotFound(f"version: the function {function.name!r} has no version {version[:64]!r}")
         for other in self._directory.aliases(function.func_id):
             if other.name != new.name and other.version == new.version:
                 raise VersionHasAlias(f"version: {new.version} has the alias {other.name} already; use that one")
+
+    async def _put(self, function: Function, new: Alias) -> Alias:
         alias = msgspec.structs.replace(new, func_id=function.func_id, last_modified_s=self._now_s())
         with trio.CancelScope(shield=True):
             await self._catalog.put_alias(alias)

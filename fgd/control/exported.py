@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fgd.control.facet import Facet, show_all
-from fgd.control.features import ECHOED, says_nothing
+from fgd.control.features import ECHOED
 from fgd.control.upload import PACKAGE_MAX_BYTES
 from fgd.control.yaml_text import read_yaml, write_yaml
 from fgd.errors import (
@@ -75,7 +75,7 @@ def settings_of(
         "user_data": function.user_data,
         SECRET_NAMES: list(secret_names),
         "initializer_handler": function.initializer_handler,
-        "initializer_timeout": function.initializer_timeout_s,
+        "initializer_timeout": function.initializer_timeout_s or None,
         "strategy_config": {"concurrency": function.max_instances, "concurrent_num": function.concurrent_num},
         ENABLED_LIMIT: function.enabled_max_instances if function.disabled else None,
         "tags": [{"key": key, "value": value} for key, value in tags.items()],
@@ -85,7 +85,8 @@ def settings_of(
     for name in ("depend_version_list", "depend_list"):
         found.pop(name, None)
     found["dependencies"] = _by_name(function, shown.get("dependencies"))
-    return {name: value for name, value in found.items() if not says_nothing(value)}
+    # What is off or 0 is said: it may not be what a later version begins with.
+    return {name: value for name, value in found.items() if value is not None and value not in ("", [])}
 
 
 def _by_name(function: Function, shown: object) -> list[dict[str, object]]:

@@ -25,7 +25,6 @@ UNBUILT: Final = {
     "is_stateful_function": "sticky sessions",
     "is_return_stream": "streamed answers",
     "log_config": "log groups and streams",
-    "reserved_instance_count": "reserved instances",
 }
 
 #: Field -> type; kept with the function and given back.
@@ -50,11 +49,17 @@ _TAG_MAX_CHARS: Final = 256
 
 def says_nothing(value: object) -> bool:
     """Whether a JSON value holds nothing but nulls, empty text, zeros and false."""
-    if isinstance(value, dict):
-        return all(map(says_nothing, value.values()))
-    if isinstance(value, list):
-        return all(map(says_nothing, value))
-    return not value
+    # No recursion: a client may send lists in lists as deep as the parser goes.
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+        elif one:
+            return False
+    return True
 
 
 def refuse_unbuilt(body: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ finds, so the last writer wins.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -72,6 +72,7 @@ class Functions:
         facets: Sequence[Facet] = (),
         shared: SharedPackages | None = None,
         verify: Verify | None = None,
+        standing_by: Callable[[Function], AbstractAsyncContextManager[object]] = nullcontext,
     ) -> None:
         self._config = config
         self._shared = shared or NoSharedPackages()
@@ -83,6 +84,8 @@ class Functions:
         self._code = code
         self._secrets = secrets
         self._now_s = now_s
+        #: Surrounds each change; makes the instances that shall be ready when it is in force (`fgd.instance.standby`).
+        self._standing_by = standing_by
         self._locks: dict[Key, tuple[trio.Lock, list[None]]] = {}
         self._quota_lock = self._shared.quota_lock
 
@@ -236,16 +239,14 @@ class Functions:
                 return new
             self._check_code(old, len(upload.data))
             package = await self._stored(upload)
-            async with self._quota_lock:
-                self._check_code(old, package.size_bytes)
-                values |= {
-                    "code_type": upload.code_type,
-                    "code_filename": upload.code_filename or upload.inline_name,
-                    "code_digest": package.digest,
-                    "code_size_bytes": package.size_bytes,
-                }
-                new = self._changed(old, values)
-                await self._change(old, new)
+            values |= {
+                "code_type": upload.code_type,
+                "code_filename": upload.code_filename or upload.inline_name,
+                "code_digest": package.digest,
+                "code_size_bytes": package.size_bytes,
+            }
+            new = self._changed(old, values)
+            await self._change(old, new, code_bytes=package.size_bytes)
         return new
 
     async def delete(self, urn: FunctionUrn) -> None:
@@ -320,14 +321,25 @@ class Functions:
         except BadCode as error:
             raise BadCode(f"func_code.file: {error}") from error
 
-    async def _change(self, old: Function | None, new: Function, companion: Companion | None = None) -> None:
-        """Checks a function as it would become, and makes it so."""
+    async def _change(
+        self, old: Function | None, new: Function, companion: Companion | None = None, *, code_bytes: int = 0
+    ) -> None:
+        """Checks a function as it would become, and makes it so. `code_bytes`: of a package in the place of the old
+        one's, which must fit into the quota of the project."""
         for facet in self.facets:
             facet.check(new)
         if self._verify is not None:
             await self._verify(new, old)
         async with self._shared.settled(new, old):
-            await self._commit(new, companion=companion)
+            if old is None or not code_bytes:
+                async with self._standing_by(new):
+                    await self._commit(new, companion=companion)
+                return
+            self._check_code(old, code_bytes)
+            # Instances may take long to be ready; nobody is kept from the quota meanwhile.
+            async with self._standing_by(new), self._quota_lock:
+                self._check_code(old, code_bytes)
+                await self._commit(new, companion=companion)
 
     async def _commit(self, *versions: Function, companion: Companion | None = None) -> None:
         """Catalog, then memory. Not cancelled between: a client that goes away must not split them."""

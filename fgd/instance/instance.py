@@ -30,6 +30,7 @@ from fgd.wire import frames
 if TYPE_CHECKING:
     from fgd.instance.pool import Pool
     from fgd.instance.prestop import Farewell
+    from fgd.instance.standby import Standby
 
 _OUTPUT_READ_BYTES: Final = 64 * 1024
 #: Why a sandbox is killed whose process has most likely ended by itself.
@@ -112,7 +113,8 @@ class Instance:
         "_abandoned", "_channel", "_memory_max_bytes", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls",
         "capacity", "end_code", "end_reason", "farewell", "frozen", "function", "heartbeat", "id", "idle_since_s",
         "init_request_id", "keeps_size", "last_request_id", "load_request_id", "loaded_s", "pool", "pooled",
-        "promised_mib", "ready", "retiring", "sandbox", "sandbox_us", "started_s", "state", "tap",
+        "promised_mib", "ready", "ready_s", "reserved", "retiring", "sandbox", "sandbox_us", "standby", "started_s",
+        "state", "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
@@ -131,6 +133,11 @@ class Instance:
         #: Whether it shall take no more calls once it is READY.
         self.retiring = False
         self.frozen = False
+        #: Whether it is one of those that are kept: it is neither ended for being idle nor evicted for others.
+        self.reserved = False
+        #: While it waits for a change of its function to be in force, who waits with it.
+        self.standby: Standby | None = None
+        self.ready_s = 0.0
         self.idle_since_s = 0.0
         self.started_s = _perf()
         #: When the initializer began.
@@ -210,6 +217,12 @@ class Instance:
                 self.heartbeat.forget()
             self.sandbox.freeze()
 
+    def thaw(self) -> None:
+        """Gives it its CPU back."""
+        if self.frozen:
+            self.frozen = False
+            self.sandbox.thaw()
+
     def resize(self, function: Function) -> None:
         """Its sandbox has the limits of another size: from now on it is an instance of this function, and knows it."""
         self.function = function
@@ -224,9 +237,7 @@ class Instance:
     def stop(self, farewell: "Farewell") -> None:
         """Has the runtime call the pre-stop handler; `farewell` hears of the answer."""
         self.farewell = farewell
-        if self.frozen:
-            self.frozen = False
-            self.sandbox.thaw()
+        self.thaw()
         deadline_s = farewell.deadline_s + self._wall_offset_s
         self._channel.send(frames.stop_frame(farewell.call_id, farewell.request_id, deadline_s, farewell.extras))
 

@@ -1,6 +1,7 @@
 """The instances of one function version in one memory size, and the calls that wait for one.
 
-Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle.
+Free instances are a stack: the one used last is taken first, so that caches stay warm and the rest goes idle. Reserved
+ones (`fgd.instance.reserve`) lie above the others.
 """
 
 import math
@@ -14,11 +15,13 @@ from fgd.clock import iso_utc
 from fgd.errors import FunctionDisabled, Overloaded
 from fgd.instance import codes
 from fgd.instance.instance import CHANNEL_ENDED, Instance, State
+from fgd.instance.reserve import Reserve
 from fgd.model import UNLIMITED, Function
 
 if TYPE_CHECKING:
     from fgd.instance.scheduler import Scheduler
     from fgd.instance.sizes import Sizes
+    from fgd.instance.standby import Standby
 
 _perf = time.perf_counter
 _READY: Final = State.READY
@@ -35,8 +38,8 @@ class Pool:
     """All that runs and waits for one (function, version, memory size)."""
 
     __slots__ = (
-        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "scheduler", "sizes", "starting",
-        "used_s", "waiting",
+        "assigned", "function", "idle", "instances", "mean_s", "opening", "ready", "reserve", "scheduler", "sizes",
+        "standbys", "starting", "used_s", "waiting",
     )  # fmt: skip
 
     def __init__(self, scheduler: "Scheduler", function: Function, sizes: "Sizes") -> None:
@@ -57,9 +60,12 @@ class Pool:
         self.assigned = 0
         #: Instances that are READY.
         self.ready = 0
+        #: Instances that stand by for a change; they are counted nowhere else but in `instances`.
+        self.standbys = 0
         #: Mean time an instance works on a call, moving.
         self.mean_s = 0.0
         self.used_s = _perf()
+        self.reserve = Reserve(self)
 
     # --- calls -------------------------------------------------------------------------------------------
 
@@ -131,15 +137,23 @@ class Pool:
             if not instance.calls:
                 instance.idle_since_s = now
             if instance.free_slots == 1:
-                self.idle.append(instance)
+                if instance.reserved or not self.reserve.count:
+                    self.idle.append(instance)
+                else:
+                    self.reserve.shelve(instance)
         elif instance.state is State.DRAINING and not instance.calls:
             self.scheduler.end(instance, "drained")
 
     def became_ready(self, instance: Instance) -> None:
         """The instance has loaded the code and run the initializer."""
+        now = instance.ready_s = instance.idle_since_s = _perf()
+        if instance.standby is not None:
+            self.scheduler.start_over()
+            self.scheduler.record_start(instance, 0)
+            instance.standby.changed()
+            return
         self._left_start(instance)
         self.ready += 1
-        now = _perf()
         began_s = now - instance.ready.ago_s()
         for call in instance.calls.values():  # sent along with INIT; its own time began then
             call.sent_s = began_s
@@ -150,6 +164,17 @@ class Pool:
             return
         self._fill(instance, now, cold=True)
         self.scheduler.want(self)
+        self.reserve.changed()
+
+    def adopt(self, instance: Instance) -> None:
+        """The state of the function that a standby was made for is in force: it is one of ours."""
+        instance.standby = None
+        self.standbys -= 1
+        if instance.state is State.STARTING:
+            self.starting += 1
+        elif instance.state is State.READY:
+            self.ready += 1
+            self._fill(instance, _perf(), cold=False)
 
     def rejoin(self, instance: Instance) -> None:
         """The instance has another size, or was refused it; it takes calls again."""
@@ -159,6 +184,7 @@ class Pool:
             self.drain(instance)
             return
         self._fill(instance, _perf(), cold=False)
+        self.reserve.settle()
 
     def _fill(self, instance: Instance, now: float, *, cold: bool) -> None:
         """Gives an instance that has come to the pool what waits, as far as it has room."""
@@ -170,11 +196,18 @@ class Pool:
             instance.send(call)
         if instance.free_slots > 0:
             instance.idle_since_s = now
-            self.idle.append(instance)
+            if instance.reserved or not self.reserve.count:
+                self.idle.append(instance)
+            else:
+                self.reserve.shelve(instance)
 
     def start_failed(self, instance: Instance, outcome: Outcome) -> None:
         """Loading or the initializer failed. The instance is abandoned."""
         self.scheduler.record_start(instance, outcome.code)
+        if instance.standby is not None:
+            instance.standby.failed(outcome)
+            instance.kill("its start failed")
+            return
         calls = list(instance.calls.values())
         instance.calls.clear()
         instance.kill("its start failed")
@@ -186,6 +219,7 @@ class Pool:
         A wrong handler, heartbeat or module fails the same way each time, so everyone in the line hears of it at once;
         `everyone` says that of another reason, such as a disk for which each would wait in turn.
         """
+        self.reserve.failed(outcome.body)
         if not calls and self.waiting:
             calls = [self.next_call()]
         everyone = everyone or outcome.code in _SAME_EACH_TIME
@@ -206,20 +240,38 @@ class Pool:
 
     def ended(self, instance: Instance, before: State) -> None:
         """The instance is dead; its calls are answered once it is known why."""
-        if before is State.STARTING:
+        if instance.standby is not None:
+            self._lose_standby(instance, instance.standby, before)
+        elif before is State.STARTING:
             self._left_start(instance)
         elif before is State.RESIZING:
             self.starting -= 1
         elif before is State.READY:
             self._unlist(instance)
         self.instances.discard(instance)
+        self.reserve.lost(instance, before)
         self.scheduler.bury(instance, before)
+
+    def _lose_standby(self, instance: Instance, standby: "Standby", before: State) -> None:
+        instance.standby = None
+        self.standbys -= 1
+        if before is State.STARTING:
+            self.scheduler.start_over()
+            if not instance.end_reason:
+                instance.end_reason = "it ended at its start"
+                outcome = codes.platform_outcome(codes.INIT_FAILED, instance.end_reason, "InstanceExited")
+                self.scheduler.record_start(instance, outcome.code)
+                standby.failed(outcome)
+        standby.changed()
 
     def leave(self, instance: Instance) -> None:
         """The instance belongs to the pool no more; it lives on elsewhere."""
-        if instance.state is State.READY:
+        if instance.standby is not None:
+            self._lose_standby(instance, instance.standby, instance.state)
+        elif instance.state is State.READY:
             self._unlist(instance)
         self.instances.discard(instance)
+        self.reserve.lost(instance, instance.state)
 
     def arrive(self, instance: Instance) -> None:
         """An instance of another size is being made one of this pool's; `rejoin` follows."""
@@ -244,12 +296,15 @@ class Pool:
 
     def drain(self, instance: Instance) -> None:
         """No more calls for it; it ends when it has none."""
-        if instance.state is State.READY:
+        if instance.standby is not None:
+            instance.kill("its change was not made")
+        elif instance.state is State.READY:
             if not instance.calls:
                 self.scheduler.end(instance, "drained")
                 return
             instance.move_to(State.DRAINING)
             self._unlist(instance)
+            self.reserve.settle()
         elif instance.state is State.RESIZING:
             instance.retiring = True
         elif instance.state is State.STARTING:
@@ -262,9 +317,10 @@ class Pool:
 
     def shortage(self, now: float) -> int:
         """How many more instances should be started now."""
+        missing = self.reserve.missing(now) if self.reserve.count else 0
         waiting = len(self.waiting)
         if not waiting:
-            return 0
+            return missing
         function = self.function
         coming = (self.opening + self.starting) * function.concurrent_num - self.assigned
         wanted = math.ceil((waiting - coming) / function.concurrent_num)
@@ -275,8 +331,8 @@ class Pool:
         if wanted > 0 and self.ready and now - self.waiting[0].submitted_s < _SHORT_WAIT_S:
             expected_s = waiting * self.mean_s / (self.ready * function.concurrent_num)
             if expected_s < _SHORT_WAIT_S:
-                return 0
-        return max(0, wanted)
+                return missing
+        return max(0, wanted, missing)
 
     @property
     def held_back(self) -> bool:
@@ -285,8 +341,8 @@ class Pool:
 
     @property
     def count(self) -> int:
-        """Instances that exist or are being started."""
-        return self.opening + len(self.instances)
+        """Instances that exist or are being started; those not counted that stand by for a change."""
+        return self.opening + len(self.instances) - self.standbys
 
     @property
     def share_mib(self) -> int:

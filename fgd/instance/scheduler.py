@@ -28,6 +28,7 @@ from fgd.instance.pool import Pool, outcome_of_end
 from fgd.instance.prestop import Farewells
 from fgd.instance.recorder import Counters, Recorder
 from fgd.instance.sizes import Resizer, Sizes, size_wished, sized
+from fgd.instance.standby import Standby
 from fgd.instance.upkeep import Upkeep
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
@@ -77,7 +78,7 @@ class Scheduler:
         stop_extras: Callable[[Function], bytes] = _no_extras,
     ) -> None:
         """`stop_extras` gives what a pre-stop handler's context gets beside the function: JSON or empty."""
-        self._host = host
+        self.host = host
         self._reactor = reactor
         self._nursery = nursery
         self._book = book
@@ -100,9 +101,10 @@ class Scheduler:
         self._wanting: OrderedDict[Pool, None] = OrderedDict()
         self._review: set[Pool] = set()
         self._review_wake = trio.Event()
-        self._starts = 0
+        #: Starts that go on now.
+        self.starts = 0
         self._dying = 0
-        self._closed = False
+        self.closed = False
         self._upkeep = Upkeep(self)
         self.configure(config)
 
@@ -125,10 +127,10 @@ class Scheduler:
             size_mib = size_wished(function, size_mib)
         pool = self.pools.get((function.func_id, function.version, size_mib))
         if pool is None:
-            if self._closed:
+            if self.closed:
                 raise Unavailable("fgd is shutting down; try again later")
             pool = self._new_pool(function, size_mib)
-        elif self._closed:
+        elif self.closed:
             raise Unavailable("fgd is shutting down; try again later")
         if size_mib:
             call.function = pool.function
@@ -147,6 +149,11 @@ class Scheduler:
         sizes = self._sizes.setdefault(key, Sizes())
         pool = self.pools[(*key, size_mib)] = sizes.pools[size_mib] = Pool(self, sized(function, size_mib), sizes)
         return pool
+
+    def pool_of(self, function: Function) -> Pool:
+        """The pool of a version in its own size, made when it is new."""
+        pool = self.pools.get((function.func_id, function.version, 0))
+        return self._new_pool(function, 0) if pool is None else pool
 
     def pools_of(self, function: Function) -> list[tuple[int, Pool]]:
         """The pools of a version with their sizes."""
@@ -197,9 +204,17 @@ class Scheduler:
 
     def _pool_changed(self, pool: Pool, old: Function | None, new: Function | None) -> None:
         # A new description or limit is nothing that an instance would notice: the revision stays, and so do they.
+        if new is None:
+            pool.reserve.aim(0)
         if new is None or old is None or old.revision != new.revision or new.disabled:
             for instance in list(pool.instances):
-                pool.drain(instance)
+                if instance.standby is not None and new is not None and instance.function.revision == new.revision:
+                    pool.adopt(instance)
+            for instance in list(pool.instances):
+                if new is None or new.disabled or instance.function.revision != new.revision:
+                    pool.drain(instance)
+            pool.reserve.begin_again()
+        pool.reserve.settle()
         if new is None:
             while pool.waiting:
                 call = pool.next_call()
@@ -208,17 +223,19 @@ class Scheduler:
                 )
 
     def drain_version(self, version: Function) -> None:
-        """No alias points to a version any more: its instances take no more calls and end when they have none."""
+        """No alias points to a version any more: its instances take no more calls and end when they have none, but for
+        those that are reserved."""
         for _, pool in self.pools_of(version):
             for instance in list(pool.instances):
-                pool.drain(instance)
+                if not instance.reserved:
+                    pool.drain(instance)
             self.want(pool)
 
     # --- starting ----------------------------------------------------------------------------------------
 
     def want(self, pool: Pool) -> None:
         """Looks whether the pool needs more instances; starts what may be started now."""
-        if not pool.waiting:
+        if not pool.waiting and not pool.reserve.count:
             return
         if pool.shortage(_perf()) > 0:
             if pool in self.starving and pool.sizes.idle_beside(pool):
@@ -228,7 +245,7 @@ class Scheduler:
             self._pump()
         elif pool.held_back:
             self.starving[pool] = None
-        elif pool.ready and not self._closed:
+        elif pool.waiting and pool.ready and not self.closed:
             # It bets on a running instance; look again soon whether the bet was won.
             if not self._review:
                 self._review_wake.set()
@@ -236,7 +253,7 @@ class Scheduler:
 
     def _pump(self) -> None:
         now = _perf()
-        while self._wanting and self._starts < self.config.starts_at_once and not self._closed:
+        while self._wanting and self.starts < self.config.starts_at_once and not self.closed:
             pool = min(self._wanting, key=_share_mib)  # the first of those that have least
             del self._wanting[pool]
             if pool.shortage(now) <= 0:
@@ -246,15 +263,16 @@ class Scheduler:
             if not self._resizer.take_over(pool):
                 if pool.sizes.full(pool.function):
                     self.end(pool.sizes.idle_longest(pool)[0], "ended: its function wants another memory size")
-                if not self._make_room(pool):
+                if not self.make_room(pool.function):
                     self.starving[pool] = None
                     continue
                 self._start(pool)
             if pool.shortage(now) > 0:
                 self._wanting[pool] = None
 
-    def _make_room(self, pool: Pool) -> bool:
-        memory_mib = pool.function.memory_mib
+    def make_room(self, function: Function) -> bool:
+        """Takes the token of one more instance, if there is room or idle ones can make some."""
+        memory_mib = function.memory_mib
         while not self.budget.take(memory_mib):
             leaving = self.farewells.stopping
             if leaving and self.budget.would_fit(memory_mib, self.farewells.leaving_mib, len(leaving)):
@@ -270,6 +288,8 @@ class Scheduler:
         best, since = None, math.inf
         for pool in self.pools.values():
             for instance in pool.idle:
+                if instance.reserved:
+                    break  # and so are all above it
                 if instance.is_idle and instance.idle_since_s < since:
                     best, since = instance, instance.idle_since_s
         return best
@@ -290,8 +310,10 @@ class Scheduler:
                 return True
             if needy.shortage(now) <= 0:
                 del self.starving[needy]
-            elif needy is not pool and (
-                not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib
+            elif (
+                not instance.reserved
+                and needy is not pool
+                and (not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib)
             ):
                 break
         else:
@@ -301,11 +323,10 @@ class Scheduler:
         return True
 
     def _start(self, pool: Pool) -> None:
-        self._starts += 1
-        own_ids = self._own_ids(pool.function)
-        blank = self.blanks.take(pool.function.runtime) if own_ids is None else None
+        self.starts += 1
+        blank = self.take_blank(pool.function)
         if blank is not None:
-            self._begin(pool, pool.function, blank, _perf(), pooled=True)
+            self.begin(pool, pool.function, blank, _perf(), pooled=True)
         else:
             pool.opening += 1
             self._nursery.start_soon(self._open, pool, pool.function)
@@ -313,32 +334,48 @@ class Scheduler:
     async def _open(self, pool: Pool, function: Function) -> None:
         began_s = _perf()
         try:
-            sandbox = await self._host.open(function.runtime, self._own_ids(function))
+            sandbox = await self.open_sandbox(function)
         except PlatformError as error:
             log.error("instance of %s not started: %s", function.name, error)
             pool.opening -= 1
             self.start_over()
-            self._release_room(function)
+            self.release_room(function)
             outcome = codes.platform_outcome(codes.INIT_FAILED, f"sandbox could not be made: {error}", "SandboxError")
             outcome.function_error = False
             pool.fail_start([], outcome)
             return
         pool.opening -= 1
-        if self._closed or pool.function.revision != function.revision or not pool.waiting:
+        if (
+            self.closed
+            or pool.function.revision != function.revision
+            or not (pool.waiting or pool.reserve.missing(_perf()))
+        ):
             # What it was opened for is gone or was served meanwhile.
             self.start_over()
-            self._release_room(function)
+            self.release_room(function)
             self.want(pool)
             await discard(sandbox)
             return
-        self._begin(pool, function, sandbox, began_s, pooled=False)
+        self.begin(pool, function, sandbox, began_s, pooled=False)
+
+    def take_blank(self, function: Function) -> Sandbox | None:
+        """A blank that a function may have, at once; None when there is none, or it needs one of its own."""
+        return self.blanks.take(function.runtime) if self._own_ids(function) is None else None
+
+    async def open_sandbox(self, function: Function) -> Sandbox:
+        """A blank sandbox of its own for a function.
+
+        Raises:
+            PlatformError: see `SandboxHost.open`.
+        """
+        return await self.host.open(function.runtime, self._own_ids(function))
 
     def _own_ids(self, function: Function) -> Owner | None:
         return self._gate.own_ids(function) if self._gate is not None else None
 
     def start_over(self) -> None:
         """A start has ended, well or not: another one may begin."""
-        self._starts -= 1
+        self.starts -= 1
         if self._gate is not None:
             self._wanting.update(dict.fromkeys(self._gate.released()))
         if self._wanting:
@@ -347,7 +384,8 @@ class Scheduler:
     async def _pump_soon(self) -> None:
         self._pump()
 
-    def _release_room(self, function: Function) -> None:
+    def release_room(self, function: Function) -> None:
+        """Gives back the token of an instance that did not come to be."""
         self.budget.give_back(function.memory_mib)
         self.feed_starving()
 
@@ -359,7 +397,11 @@ class Scheduler:
         if self._wanting:
             self._pump()
 
-    def _begin(self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool) -> None:
+    def begin(
+        self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool,
+        standby: Standby | None = None,
+    ) -> Instance:  # fmt: skip
+        """Makes an instance of a sandbox. It gets the call that has waited longest, unless it only stands by."""
         # First of all: the launcher is at work while we are.
         sandbox.bind(self._binding(function))
         config = self.config
@@ -372,14 +414,20 @@ class Scheduler:
         instance.pooled = pooled
         instance.load_request_id = new_request_id()
         instance.init_request_id = new_request_id() if function.initializer_handler else ""
+        instance.standby = standby
         pool.instances.add(instance)
-        pool.starting += 1
+        if standby is None:
+            pool.starting += 1
+            pool.reserve.settle()
+        else:
+            pool.standbys += 1
         body = self._init_document(function, sandbox.id, instance.load_request_id, instance.init_request_id)
         instance.begin(frames.frame(frames.INIT, 0, body))
-        if not pool.ready and pool.waiting:
+        if standby is None and not pool.ready and pool.waiting:
             instance.assigned = True
             pool.assigned += 1
             instance.send(pool.next_call())
+        return instance
 
     def record_start(self, instance: Instance, code: int) -> None:
         """Writes down how a start went: code 0, or why it failed."""
@@ -519,7 +567,7 @@ class Scheduler:
 
     async def drain(self, seconds: float) -> None:
         """Takes no more calls, lets those at work end for so long, then ends every instance."""
-        self._closed = True
+        self.closed = True
         with trio.move_on_after(seconds):
             self._end_idle()
             while self.busy or self.farewells.stopping:

@@ -62,10 +62,16 @@ class Sizes:
         return sorted(self._idle(pool), key=_idle_since_s) if len(self.pools) > 1 else []
 
     def _idle(self, pool: "Pool") -> Iterator[Instance]:
+        # Reserved ones stay what they are, unless nothing else is left to the calls of another size.
+        reserved_too = self.full(pool.function)
         for other in self.pools.values():
             if other is not pool:
                 for instance in other.idle:
-                    if instance.is_idle and instance.function.revision == pool.function.revision:
+                    if (
+                        instance.is_idle
+                        and instance.function.revision == pool.function.revision
+                        and (reserved_too or not instance.reserved)
+                    ):
                         yield instance
 
 

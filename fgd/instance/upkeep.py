@@ -50,14 +50,17 @@ class Upkeep:
                 if instance.calls:
                     self._check_deadlines(instance, now)
                 elif instance.state is State.READY:
-                    self._rest(instance, idle_before, freeze_before)
+                    if instance.reserved or instance.standby is not None:
+                        _keep(instance, pool.reserve.idle_mode, now - config.freeze_delay_ms / 1000)
+                    else:
+                        self._rest(instance, idle_before, freeze_before)
                 elif instance.state is State.STARTING:
                     _check_start(instance, now)
                 if instance.capacity > 1 and instance.abandoned_since(now - _STOP_GRACE_S):
                     pool.drain(instance)
                 if second:
                     instance.tap.tick(time.time())
-            if pool.instances or pool.waiting or pool.opening:
+            if pool.instances or pool.waiting or pool.opening or pool.reserve.count:
                 pool.used_s = now
                 scheduler.want(pool)
             elif now - pool.used_s > _POOL_KEEP_S:
@@ -78,14 +81,28 @@ class Upkeep:
         """Ends or freezes an instance that has had no call for so long."""
         if instance.idle_since_s < idle_before:
             self._scheduler.end(instance, "idle")
-        elif (
-            not instance.frozen
-            and instance.idle_since_s < freeze_before
-            and instance.is_idle
-            # The answer to a heartbeat that is under way would never come; it takes three seconds at most.
-            and (instance.heartbeat is None or not instance.heartbeat.open)
-        ):
-            instance.freeze()
+        else:
+            _freeze(instance, freeze_before)
+
+
+def _keep(instance: Instance, idle_mode: bool, freeze_before: float) -> None:
+    """Freezes a reserved instance in idle mode, also where others are never frozen; gives it its CPU otherwise."""
+    if idle_mode:
+        _freeze(instance, freeze_before)
+    else:
+        instance.thaw()
+
+
+def _freeze(instance: Instance, freeze_before: float) -> None:
+    """Freezes an instance that has had no call since then."""
+    if (
+        not instance.frozen
+        and instance.idle_since_s < freeze_before
+        and instance.is_idle
+        # The answer to a heartbeat that is under way would never come; it takes three seconds at most.
+        and (instance.heartbeat is None or not instance.heartbeat.open)
+    ):
+        instance.freeze()
 
 
 def _listen(instance: Instance, now: float) -> None:

@@ -8,6 +8,11 @@ from fgd.model import Agency
 from fgd.store.api import AgencyKey
 from fgd.store.catalog import SqliteCatalog
 
+#: Nothing, where the agency was deleted meanwhile.
+_INSERT = (
+    "INSERT INTO agency_key SELECT ?,?,?,?,?,?,? WHERE EXISTS (SELECT 1 FROM agency WHERE project_id=? AND name=?)"
+)
+
 
 class AgencyStore:
     """What a method returned from is on disk."""
@@ -26,11 +31,11 @@ class AgencyStore:
     async def put(self, agency: Agency, key: AgencyKey | None = None) -> None:
         """Stores an agency, or puts it in the place of the one with its name; with its first credentials."""
         row = (agency.project_id, agency.name, msgspec.json.encode(agency).decode())
+        rows = [] if key is None else [self._row(key)]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("INSERT OR REPLACE INTO agency VALUES (?,?,?)", row)
-            if key is not None:
-                self._insert(connection, key)
+            connection.executemany(_INSERT, rows)
 
         await self._database.run(work)
 
@@ -68,30 +73,18 @@ class AgencyStore:
 
     async def add_keys(self, keys: list[AgencyKey], now_s: float) -> None:
         """Stores credentials of agencies that are there; the expired ones of all go at the same time."""
+        rows = [self._row(key) for key in keys]
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM agency_key WHERE expires_s <= ?", (now_s,))
-            for key in keys:
-                self._insert(connection, key)
+            connection.executemany(_INSERT, rows)
 
         await self._database.run(work)
 
-    def _insert(self, connection: sqlite3.Connection, key: AgencyKey) -> None:
-        connection.execute(
-            "INSERT INTO agency_key SELECT ?,?,?,?,?,?,? WHERE EXISTS"
-            " (SELECT 1 FROM agency WHERE project_id=? AND name=?)",
-            (
-                key.access_key,
-                self._secrets.encrypt(key.secret_key, _context(key.access_key)),
-                key.project_id,
-                key.agency,
-                key.security_digest,
-                key.token_digest,
-                key.expires_s,
-                key.project_id,
-                key.agency,
-            ),
-        )
+    def _row(self, key: AgencyKey) -> tuple[object, ...]:
+        sealed = self._secrets.encrypt(key.secret_key, _context(key.access_key))
+        owner = (key.project_id, key.agency)
+        return (key.access_key, sealed, *owner, key.security_digest, key.token_digest, key.expires_s, *owner)
 
 
 def _context(access_key: str) -> str:

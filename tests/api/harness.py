@@ -31,9 +31,12 @@ from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.mounts import MountsFacet
+from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
+from fgd.control.planner import Planner
+from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
 from fgd.control.transfer import Transfer
@@ -54,13 +57,16 @@ from fgd.store.code import FolderCodeStore
 from fgd.store.deliveries import DeliveryStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
+from fgd.store.history import RequestHistory
 from fgd.store.names import PackageNames
 from fgd.store.queue import QueueStore
+from fgd.store.reservations import ReservationStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
 from fgd.trigger import Place
 from fgd.trigger_host import TriggerHost
+from tests.control.keeper import NotedKeeper
 from tests.control.world import FixedNode, builtin_kinds
 from tests.pulse import fgd_trigger_types
 
@@ -188,6 +194,7 @@ class Api:
         self.records = ListedRecords()
         self.logs = ListedLogs()
         self.launcher = PlayedLauncher()
+        self.keeper = NotedKeeper()
         self.invoker = EchoInvoker()
         #: Number of instances by function id.
         self.instances: dict[str, int] = {}
@@ -335,6 +342,7 @@ async def _main(
         LifecycleFacet(),
         AgencyFacet(roster.has),
         MountsFacet(disks),
+        ReservedFacet(lambda function: reservations.of_version(function)),
     )
     functions = Functions(
         config,
@@ -346,7 +354,15 @@ async def _main(
         facets,
         shared=dependencies,
         verify=disks.verify,
+        standing_by=lambda function: planner.standing_by(function),
     )
+    history = await RequestHistory.open(state_dir)
+    reservation_store = ReservationStore(catalog.database)
+    reservations = Reservations(
+        functions, api.directory, reservation_store, api.now_s, await reservation_store.all(),
+        memory_mib=16384, instances=500,
+    )  # fmt: skip
+    planner = Planner(reservations, api.directory, api.keeper, history, lambda: (), api.now_s)
     tag_store = TagStore(catalog.database)
     tags = Tags(functions, tag_store, await tag_store.load())
     api.directory.subscribe(tags.forget)
@@ -365,12 +381,15 @@ async def _main(
         project_id=PROJECT,
         functions=functions,
         versions=Versions(functions, api.directory, catalog, api.now_s),
-        aliases=Aliases(functions, api.directory, catalog, api.now_s),
+        aliases=Aliases(functions, api.directory, catalog, api.now_s, planner.moving),
         triggers=triggers,
         trigger_states=api.triggers.state,
         dependencies=dependencies,
         disks=disks,
         async_configs=configs,
+        reservations=reservations,
+        planner=planner,
+        history=history,
         tags=tags,
         test_events=test_events,
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
@@ -392,6 +411,7 @@ async def _main(
     )
     await triggers.load()
     async with trio.open_nursery() as nursery:
+        await nursery.start(planner.run)
         await nursery.start(api.triggers.run)
         nursery.start_soon(triggers.sweep)
         binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
@@ -407,5 +427,6 @@ async def _main(
         }
         ready.set()
     with trio.CancelScope(shield=True):
+        await history.aclose()
         await queue.aclose()
         await catalog.aclose()

@@ -1,5 +1,6 @@
 """Agencies over HTTP: who may make them, what their credentials may do, and when that ends."""
 
+import base64
 import json
 import re
 import time
@@ -193,6 +194,28 @@ def test_new_functions_are_allowed_by_name(api: Api) -> None:
     assert 403 == v2(api, "maker", "POST", "/functions", twice.encode())[0]
 
 
+def test_an_import_is_a_creation_and_may_bring_an_agency(api: Api) -> None:
+    api.function("exported")
+    data = api.send("GET", f"/v2/{PROJECT}/fgs{api.of('exported')}/export")[1]
+    assert data
+    anywhere, passing = document("function:import"), {"Effect": "Allow", "Action": ["iam:agencies:pass"]}
+    here = document("function:import", resource="function:tools/*")["Statement"][0]
+    make(api, "imports", anywhere)
+    make(api, "imports-tools", {"Version": "1.1", "Statement": [here, passing]})
+    body = {
+        "func_name": "imported",
+        "package": "default",
+        "file_name": "f.zip",
+        "file_type": "zip",
+        "file_code": "AA==",
+    }
+    refused = [v2(api, one, "POST", "/functions/import", body) for one in ("imports", "imports-tools")]
+    allowed = v2(api, "imports-tools", "POST", "/functions/import", body | {"package": "tools"})
+
+    assert [(403, "FSS.1122"), (403, "FSS.1125")] == [(status, answer["error_code"]) for status, answer in refused]
+    assert 400 == allowed[0], "allowed, and then the file is found to be none"
+
+
 def test_giving_an_agency_away_needs_a_permission_of_its_own(api: Api) -> None:
     make(api, "user", "FunctionGraph User")
     make(api, "full", "FunctionGraph FullAccess")
@@ -333,6 +356,25 @@ def test_the_official_sdk_signs_with_the_temporary_keys(api: Api) -> None:
         assert "X-Security-Token" in refused.value.error_msg
     with pytest.raises(ClientRequestException):
         _sdk(api, pair[0], "0" * 40, values["security_token"]).list_functions(sdk.ListFunctionsRequest())
+
+
+def test_the_official_sdk_gives_agencies_to_a_function(api: Api) -> None:
+    make(api, "by-sdk-both")
+    make(api, "by-sdk-run")
+    client = _sdk(api, api.keys["access_key"], api.keys["secret_key"])
+    code = sdk.FuncCode(file=base64.b64encode(b"def handler(event, context):\n    return event\n").decode())
+    fields = {"func_name": "sdk-agency", "runtime": "Python3.12", "timeout": 3, "handler": "index.handler"}
+    body = sdk.CreateFunctionRequestBody(
+        **fields, memory_size=128, package="default", code_type="inline", func_code=code, xrole="by-sdk-both",
+        app_xrole="by-sdk-run",
+    )  # fmt: skip
+    urn = client.create_function(sdk.CreateFunctionRequest(body=body)).func_urn
+    shown = client.show_function_config(sdk.ShowFunctionConfigRequest(function_urn=urn))
+    change = sdk.UpdateFunctionConfigRequestBody(**fields, memory_size=128, app_xrole="")
+    changed = client.update_function_config(sdk.UpdateFunctionConfigRequest(function_urn=urn, body=change))
+
+    assert ("by-sdk-both", "by-sdk-run") == (shown.xrole, shown.app_xrole)
+    assert ("by-sdk-both", None) == (changed.xrole, changed.app_xrole)
 
 
 def test_terraform_may_send_the_security_token_unsigned(api: Api) -> None:

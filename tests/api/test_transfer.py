@@ -43,6 +43,10 @@ SETTINGS: dict[str, Any] = {
     "code_type": "zip",
     "code_filename": "my code.zip",
     "tags": '{"owner":"ann","größe":""}',
+    "enable_dynamic_memory": True,
+    "heartbeat_handler": "src/index.beat",
+    "pre_stop_handler": "src/index.stop",
+    "pre_stop_timeout": 8,
 }
 
 
@@ -116,9 +120,10 @@ def test_a_function_with_inline_code_and_defaults_comes_back_the_same(api: Api) 
     api.function("small")
     file = download(api, "small")[1]
 
-    assert {"func_name", "package", "runtime", "handler", "timeout", "memory_size", "code_type", "code_filename",
-            "strategy_config", "ephemeral_storage",
-            } == set(yaml.safe_load(zipfile.ZipFile(io.BytesIO(file)).read("small.yaml")))  # fmt: skip
+    written = yaml.safe_load(zipfile.ZipFile(io.BytesIO(file)).read("small.yaml"))
+    assert written["strategy_config"] == {"concurrency": 400, "concurrent_num": 1}
+    assert None not in written.values()
+    assert not written.keys() & {"user_data", "initializer_handler", "xrole", "tags", "encrypted_user_data_names"}
     assert 200 == load(api, "small-2", file)[0]
     assert settings(api, "small") == settings(api, "small-2")
 
