@@ -20,7 +20,7 @@ import trio
 from fgd.config import Config
 from fgd.destination import Delivery, Undeliverable
 from fgd.errors import FgdError
-from fgd.invoke.destinations import Destinations
+from fgd.invoke.destinations import DeliveryTimeout, Destinations
 from fgd.store.deliveries import (
     FAILED,
     OPEN,
@@ -326,6 +326,7 @@ class Deliverer:
 
 def _text(error: BaseException) -> str:
     """An error in one line; what another machine sent must not make lines of its own in a log."""
-    words = str(error).split()
+    told = isinstance(error, FgdError | Undeliverable | DeliveryTimeout | OSError | RuntimeError)
+    words = (str(error) if told else f"{type(error).__name__}: {error}").split()
     text = "".join(char if char.isprintable() else "?" for char in " ".join(words)) or type(error).__name__
     return text if len(text) <= _ERROR_MAX_CHARS else text[: _ERROR_MAX_CHARS - 3] + "..."
