@@ -162,7 +162,7 @@ class Deliverer:
                     self._wake = trio.Event()
                     if self._round and self._running < self._config.delivery_workers:
                         continue
-                    with trio.move_on_after(self._alarms[0][0] - self._now_s() if self._alarms else math.inf):
+                    with trio.move_on_after(self._alarm_in_s()):
                         await self._wake.wait()
         finally:
             with trio.CancelScope(shield=True):
@@ -190,6 +190,10 @@ class Deliverer:
         else:
             heapq.heappush(self._alarms, (line.due_s, next(self._number), line))
         self._wake.set()
+
+    def _alarm_in_s(self) -> float:
+        # It may have come since it was last looked at.
+        return max(0.0, self._alarms[0][0] - self._now_s()) if self._alarms else math.inf
 
     async def _start_due(self, nursery: trio.Nursery) -> None:
         now_s = self._now_s()

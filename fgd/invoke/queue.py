@@ -292,7 +292,8 @@ class AsyncQueue:
         if self._runner.stopped and not self._runner.running:
             self._idle.set()
         self._wake = trio.Event()
-        with trio.move_on_after(self._alarms[0][0] - self._now_s() if self._alarms else math.inf):
+        # An alarm may have come since they were rung, a microsecond ago.
+        with trio.move_on_after(max(0.0, self._alarms[0][0] - self._now_s()) if self._alarms else math.inf):
             await self._wake.wait()
 
     async def _last_commits(self) -> None:

@@ -6,8 +6,8 @@ or until it is too old.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -19,6 +19,13 @@ STATES: Final = ("WAIT", "FAIL")
 
 #: (func_id, version)
 type Key = tuple[str, str]
+
+
+class Run(Protocol):
+    """As `Database.run`."""
+
+    async def __call__[T](self, work: Callable[[sqlite3.Connection], T]) -> T: ...
+
 
 SCHEMA: Final = (
     # A number is never used twice (AUTOINCREMENT): whoever remembers one must not meet another delivery under it.
@@ -128,8 +135,13 @@ def delete(connection: sqlite3.Connection, ids: Iterable[int]) -> None:
 class DeliveryStore:
     """The table of deliveries. Every method is one transaction; errors are those of `Database.run`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, freeing: Run) -> None:
+        """
+        Args:
+            freeing: runs transactions that must be possible on a full disk, because they make room.
+        """
         self._database = database
+        self._freeing = freeing
 
     async def pending(self, now_s: float, latest_s: float) -> list[Pending]:
         """What is open, by function version; at the start.
@@ -184,7 +196,7 @@ class DeliveryStore:
                 at += size
             return found
 
-        return await self._database.run(work)
+        return await self._freeing(work)
 
     async def list(
         self, func_id: str, *, version: str = "", state: int | None = None, request_id: str = "", offset: int = 0,
@@ -240,7 +252,7 @@ class DeliveryStore:
                 )
             return {(func_id, name): count for name, count in found}
 
-        return await self._database.run(work)
+        return await self._freeing(work)
 
     async def expire(self, before_s: float, kept_max: int) -> dict[tuple[str, str, str], int]:
         """Removes deliveries that failed before a moment, and of each function the oldest failed ones over a number.
@@ -262,7 +274,7 @@ class DeliveryStore:
                 connection.execute(f"DELETE FROM delivery WHERE id IN ({doomed})", (before_s, kept_max))
             return found
 
-        rows = await self._database.run(work)
+        rows = await self._freeing(work)
         return {(row[0], row[1], row[2]): row[3] for row in rows}
 
     async def count_failed(self) -> int:

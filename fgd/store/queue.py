@@ -13,7 +13,7 @@ Rows of one statement are bound and read in one step wherever there can be many 
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -176,7 +176,7 @@ class QueueStore:
     @property
     def deliveries(self) -> DeliveryStore:
         """The outcomes that go somewhere, in the same database."""
-        return DeliveryStore(self._database)
+        return DeliveryStore(self._database, self._freeing)
 
     @property
     def batch_max_bytes(self) -> int:
@@ -195,13 +195,17 @@ class QueueStore:
         Raises:
             StorageFull: nothing of it was done.
         """
-        try:
+        if work.new:
             return await self._database.run(lambda connection: self._commit(connection, work))
+        return await self._freeing(lambda connection: self._commit(connection, work))
+
+    async def _freeing[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """A transaction that frees room in the end, and may use up the reserve for it."""
+        try:
+            return await self._database.run(work)
         except StorageFull:
-            if work.new:
-                raise
-        await self._database.read(self._use_reserve)
-        return await self._database.run(lambda connection: self._commit(connection, work))
+            await self._database.read(self._use_reserve)
+        return await self._database.run(work)
 
     async def keep_reserve(self) -> None:
         """Makes the reserve again if it was used and the disk has room; call it now and then."""

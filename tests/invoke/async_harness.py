@@ -1,7 +1,7 @@
 """An asynchronous queue on a real database, with an invoker that the test answers for."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -71,6 +71,8 @@ class Harness:
         self.config = Config(**({"async_retry_first_s": 0.0} | settings))  # type: ignore[arg-type]  # by name
         self.functions = {func_id: function(func_id) for func_id in ("f1", "f2", "f3")}
         self.settings = AsyncConfig()
+        #: Those of single functions, by id.
+        self.settings_of: dict[str, AsyncConfig] = {}
         self.moved_s = 0.0
         self.queue: AsyncQueue
 
@@ -83,7 +85,7 @@ class Harness:
             self.config,
             invoker=self.invoker,
             functions=lambda func_id, version: self.functions.get(func_id),
-            settings=lambda func_id, version: self.settings,
+            settings=lambda func_id, version: self.settings_of.get(func_id, self.settings),
             record=lambda call, outcome, write_us: None,
             now_s=self.now_s,
         )
@@ -112,14 +114,23 @@ class Harness:
         return {item.request_id: item.state for item in await self.queue.list_records(func_id, limit=500)}
 
 
+#: Sees the harness before the queue runs; gives a task that is started first.
+type Before = Callable[[Harness], Callable[..., Awaitable[object]]]
+
+
 @asynccontextmanager
 async def running(
-    state_dir: Path, answer: Callable[[Call], Outcome | None] = lambda call: Outcome(0, b"{}"), **settings: int | float
+    state_dir: Path,
+    answer: Callable[[Call], Outcome | None] = lambda call: Outcome(0, b"{}"),
+    before: Before | None = None,
+    **settings: int | float,
 ) -> AsyncIterator[Harness]:
     """A queue at work."""
     harness = Harness(state_dir, HandInvoker(answer), settings)
     await harness.open()
     async with trio.open_nursery() as nursery:
+        if before is not None:
+            await nursery.start(before(harness))
         await nursery.start(harness.queue.run)
         yield harness
         nursery.cancel_scope.cancel()

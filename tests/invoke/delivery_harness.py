@@ -1,6 +1,6 @@
 """A queue and a deliverer on a real database, with a kind of destination that the test answers for."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -83,44 +83,59 @@ class Post:
         return [(("WAIT", "FAIL")[one.state], one.tries, one.error) for one in found]
 
 
+def _made(harness: Harness, mail: Mail) -> Post:
+    """The deliverer of a queue that does not run yet."""
+    directory = Directory([function(func_id) for func_id in harness.functions])
+    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s)
+    destinations = Destinations(
+        [("test", True, mail.kind()), ("own", True, FunctionDestination)],
+        node,
+        timeout_s=harness.config.delivery_timeout_s,
+    )
+    post: Post
+
+    def count(func_id: str, version: str, kind: str, result: str, number: int) -> None:
+        post.counted.append((kind, result, number))
+
+    def note(func_id: str, version: str, request_id: str, level: str, text: str) -> None:
+        post.notes.append((level, text))
+
+    deliverer = Deliverer(
+        harness.queue.deliveries,
+        destinations,
+        harness.config,
+        now_s=harness.now_s,
+        project_of=lambda urn: urn.split(":")[3],
+        count=count,
+        note=note,
+    )
+    harness.queue.attach(deliverer.stored, lambda: deliverer.open)
+    post = Post(harness, deliverer, mail, directory)
+    return post
+
+
 @asynccontextmanager
 async def posting(
     state_dir: Path,
     mail: Mail,
     answer: Callable[[Call], Outcome | None] = lambda call: Outcome(0, b"{}"),
+    *,
+    aims: Mapping[str, AsyncConfig] | None = None,
     **settings: int | float,
 ) -> AsyncIterator[Post]:
-    """A queue and a deliverer at work; outcomes of both sorts of `f1` go to the box."""
-    settings = {"delivery_retry_first_s": 0.001, "delivery_timeout_s": 5.0} | settings
-    async with running(state_dir, answer, **settings) as harness:
+    """A queue and a deliverer at work.
+
+    Args:
+        aims: settings of functions, by id; of all others both outcomes go to the box.
+    """
+    made: list[Post] = []
+
+    def before(harness: Harness) -> Callable[..., Awaitable[object]]:
         harness.settings = AsyncConfig(max_retries=0, on_success=BOX, on_failure=BOX)
-        directory = Directory([function(func_id) for func_id in harness.functions])
-        node = InvokeNode(harness.config, directory, harness.queue, harness.now_s)
-        destinations = Destinations(
-            [("test", True, mail.kind()), ("own", True, FunctionDestination)],
-            node,
-            timeout_s=harness.config.delivery_timeout_s,
-        )
-        post: Post
+        harness.settings_of.update(aims or {})
+        made.append(_made(harness, mail))
+        return made[0].deliverer.run
 
-        def count(func_id: str, version: str, kind: str, result: str, number: int) -> None:
-            post.counted.append((kind, result, number))
-
-        def note(func_id: str, version: str, request_id: str, level: str, text: str) -> None:
-            post.notes.append((level, text))
-
-        deliverer = Deliverer(
-            harness.queue.deliveries,
-            destinations,
-            harness.config,
-            now_s=harness.now_s,
-            project_of=lambda urn: urn.split(":")[3],
-            count=count,
-            note=note,
-        )
-        harness.queue.attach(deliverer.stored, lambda: deliverer.open)
-        post = Post(harness, deliverer, mail, directory)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(deliverer.run)
-            yield post
-            nursery.cancel_scope.cancel()
+    settings = {"delivery_retry_first_s": 0.001, "delivery_timeout_s": 5.0} | settings
+    async with running(state_dir, answer, before, **settings):
+        yield made[0]

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,12 +26,13 @@ def post(
     main: Callable[[Post], Awaitable[None]],
     answer: Callable[[Call], Outcome | None] = lambda call: Outcome(0, b'{"r": 1}'),
     mail: Mail | None = None,
+    aims: Mapping[str, AsyncConfig] | None = None,
     **settings: int | float,
 ) -> Mail:
     mail = mail or Mail()
 
     async def run() -> None:
-        async with posting(tmp_path, mail, answer, **settings) as here:
+        async with posting(tmp_path, mail, answer, aims=aims, **settings) as here:
             await main(here)
 
     trio.run(run)
@@ -340,12 +341,9 @@ def test_old_and_surplus_failures_are_dropped_with_a_word_in_the_log(tmp_path: P
 
 def test_an_outcome_becomes_the_event_of_the_next_function(tmp_path: Path) -> None:
     async def main(here: Post) -> None:
-        here.harness.settings = AsyncConfig(on_success=to_function("f2"))
-        queue_settings = {"f1": here.harness.settings, "f2": AsyncConfig(on_success=to_function("f3"))}
-        here.harness.queue._runner._settings = lambda func_id, version: queue_settings.get(func_id, AsyncConfig())
         [name] = await here.harness.enqueue()
+        await here.harness.until(lambda: 3 == len(here.harness.invoker.calls))
         await here.empty()
-        await here.harness.drained()
         first, second, third = here.harness.invoker.calls
         assert (name, "f1", ()) == (first.request_id, first.function.func_id, first.options.chain)
         assert ("f2", ("f1",)) == (second.function.func_id, second.options.chain)
@@ -354,31 +352,29 @@ def test_an_outcome_becomes_the_event_of_the_next_function(tmp_path: Path) -> No
         assert name == json.loads(second.event)["request_context"]["request_id"]
         assert second.event.decode() == json.loads(third.event)["request_payload"]
 
-    post(tmp_path, main)
+    aims = {one: AsyncConfig(on_success=to_function(two)) for one, two in (("f1", "f2"), ("f2", "f3"))}
+    post(tmp_path, main, aims=aims | {"f3": AsyncConfig()})
 
 
 def test_a_loop_is_cut_at_the_function_that_had_it_before(tmp_path: Path) -> None:
     async def main(here: Post) -> None:
-        settings = {"f1": to_function("f2"), "f2": to_function("f1")}
-        here.harness.queue._runner._settings = lambda func_id, version: AsyncConfig(on_success=settings[func_id])
         await here.harness.enqueue()
         await here.harness.until(lambda: here.deliverer.failed == 1)
         assert ["f1", "f2"] == [call.function.func_id for call in here.harness.invoker.calls]
         [(state, tries, error)] = await here.states("f2")
         assert ("FAIL", 1) == (state, tries) and error.startswith("loop: ")
 
-    post(tmp_path, main)
+    aims = {one: AsyncConfig(on_success=to_function(two)) for one, two in (("f1", "f2"), ("f2", "f1"))}
+    post(tmp_path, main, aims=aims)
 
 
 def test_a_chain_has_an_end(tmp_path: Path) -> None:
     async def main(here: Post) -> None:
         for number in range(CHAIN_MAX + 2):
             one = function(f"g{number}")
+            here.harness.settings_of[one.func_id] = AsyncConfig(on_success=to_function(f"g{number + 1}"))
             here.harness.functions[one.func_id] = one
             here.directory.put(one)
-        here.harness.queue._runner._settings = lambda func_id, version: AsyncConfig(
-            on_success=to_function(f"g{int(func_id[1:]) + 1}")
-        )
         await here.harness.enqueue("g0")
         await here.harness.until(lambda: here.deliverer.failed == 1)
         assert CHAIN_MAX == len(here.harness.invoker.calls)
@@ -388,12 +384,10 @@ def test_a_chain_has_an_end(tmp_path: Path) -> None:
 
 def test_a_function_that_is_away_or_disabled_is_tried_again(tmp_path: Path) -> None:
     async def main(here: Post) -> None:
-        here.harness.settings = AsyncConfig(on_success=to_function("later"))
         await here.harness.enqueue()
         await here.harness.until(lambda: ("FunctionGraph", "retried", 1) in here.counted)
         later = msgspec.structs.replace(function("later"), max_instances=0)
         here.harness.functions["later"] = later
-        here.harness.queue._runner._settings = lambda func_id, version: AsyncConfig()
         here.directory.put(later)
         errors: Counter[str] = Counter()
 
@@ -405,12 +399,12 @@ def test_a_function_that_is_away_or_disabled_is_tried_again(tmp_path: Path) -> N
             while not await note_error():
                 await trio.sleep(0.005)
         here.directory.put(msgspec.structs.replace(later, max_instances=1))
+        await here.harness.until(lambda: 2 == len(here.harness.invoker.calls))
         await here.empty()
-        await here.harness.drained()
         assert "later" == here.harness.invoker.calls[-1].function.func_id
         assert any("no function 'later'" in error for error in errors)
 
-    post(tmp_path, main)
+    post(tmp_path, main, aims={"f1": AsyncConfig(on_success=to_function("later")), "later": AsyncConfig()})
 
 
 def test_a_function_of_another_project_gets_nothing(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """Every event runs, in fair turns, is tried again within its limits, and leaves a record."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from fgd.errors import Overloaded, Unavailable
 from fgd.invoke.api import Call, Outcome
@@ -404,5 +406,19 @@ def test_opened_without_running_it_counts_what_waits(tmp_path: Path) -> None:
         queue = await again.open()
         assert (5, 0) == (queue.waiting, queue.running)
         await queue.aclose()
+
+    trio.run(main)
+
+
+def test_an_alarm_that_comes_between_two_looks_at_the_clock_ends_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as harness:
+            queue = harness.queue
+            looks = itertools.count(int(harness.now_s()) + 1)
+            first = next(looks)
+            queue._now_s = lambda: float(next(looks))
+            queue._alarm(queue._line(("f1", "latest")), first + 1.5)
+            await trio.testing.wait_all_tasks_blocked()
+            await harness.enqueue()
 
     trio.run(main)

@@ -1,0 +1,146 @@
+"""Plugins are found and asked; one that is broken in whatever way is left out, named, and costs nobody anything."""
+
+import ast
+import textwrap
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fgd import plugin
+from fgd.builtin import destinations
+from fgd.plugin_manager import PluginManager, PluginState
+
+ROOT = Path(__file__).parents[1]
+GOOD = """
+from fgd.plugin import hookimpl
+
+class Kind:
+    kind = "Good"
+
+@hookimpl
+def fgd_destinations():
+    return [Kind]
+"""
+
+
+class Found:
+    """Entry points of modules that the test writes; the name of each is that of its module."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.entries: list[EntryPoint] = []
+
+    def add(self, name: str, source: str, value: str = "") -> None:
+        (self._folder / f"{name}.py").write_text(textwrap.dedent(source))
+        self.entries.append(EntryPoint(name.replace("_", "-"), value or name, "fgd"))
+
+    def manager(self, *builtins: ModuleType) -> PluginManager:
+        return PluginManager(builtins, self.entries)
+
+    def state(self, name: str) -> PluginState:
+        manager = self.manager()
+        manager.classes("fgd_destinations")
+        return next(state for state in manager.states() if state.name == name)
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Found(tmp_path)
+
+
+def test_a_plugin_gives_its_classes_after_our_own(found: Found) -> None:
+    found.add("p_good", GOOD)
+    manager = found.manager(destinations)
+    given = manager.classes("fgd_destinations")
+
+    assert ["FunctionDestination", "BucketDestination", "WebhookDestination", "Kind"] == [
+        kind.__name__ for _, kind in given
+    ]
+    assert ["destinations"] * 3 + ["p-good"] == [name for name, _ in given]
+    assert (True, False) == (manager.builtin("destinations"), manager.builtin("p-good"))
+    assert [("fgd_destinations",)] * 2 == [state.hooks for state in manager.states()]
+    assert ["", ""] == [state.error for state in manager.states()]
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("raise LookupError('no configuration')", "cannot be loaded: LookupError: no configuration"),
+        ("import no_such_client_library", "cannot be loaded: ModuleNotFoundError"),
+        ("import sys\nsys.exit(3)", "cannot be loaded: SystemExit: 3"),
+        ("def broken(:", "cannot be loaded: SyntaxError"),
+        ("", "has no effect: ValueError: it implements no hook"),
+        (
+            "from fgd.plugin import hookimpl\n@hookimpl\ndef fgd_destination():\n    return []\n",
+            "does not fit: PluginValidationError: unknown hook 'fgd_destination'",
+        ),
+        (
+            "from fgd.plugin import hookimpl\n@hookimpl\ndef fgd_destinations(daemon):\n    return []\n",
+            "does not fit: PluginValidationError",
+        ),
+        (GOOD.replace("return [Kind]", "return [Kind()]"), "fgd_destinations failed: TypeError: fgd_destinations must"),
+        (GOOD.replace("return [Kind]", "return None"), "fgd_destinations failed: TypeError"),
+        (GOOD.replace("return [Kind]", "return 7"), "fgd_destinations failed: TypeError"),
+        (GOOD.replace("return [Kind]", "raise OSError('disk')"), "fgd_destinations failed: OSError: disk"),
+    ],
+)
+def test_a_broken_plugin_is_left_out_with_its_reason(
+    found: Found, source: str, error: str, request: pytest.FixtureRequest
+) -> None:
+    name = f"p_broken_{abs(hash(request.node.nodeid))}"
+    found.add(name, source)
+    found.add("p_good", GOOD)
+    manager = found.manager()
+    given = manager.classes("fgd_destinations")
+
+    assert ["p-good"] == [one for one, _ in given]
+    assert found.state(name.replace("_", "-")).error.startswith(error)
+
+
+def test_a_missing_object_of_an_entry_point_is_its_error(found: Found) -> None:
+    found.add("p_missing", GOOD, "p_missing:nothing")
+
+    assert found.state("p-missing").error.startswith("cannot be loaded: AttributeError")
+
+
+def test_of_two_with_one_name_the_first_stays_and_both_are_listed(found: Found) -> None:
+    found.add("p_good", GOOD)
+    found.entries.append(EntryPoint("p-good", "p_good", "fgd"))
+    manager = found.manager()
+
+    assert 1 == len(manager.classes("fgd_destinations"))
+    assert ["p-good", "p-good (2)"] == [state.name for state in manager.states()]
+    assert "another plugin is named p-good" in manager.states()[1].error
+
+
+def test_what_goes_wrong_later_is_remembered(found: Found) -> None:
+    found.add("p_good", GOOD)
+    manager = found.manager()
+    manager.report("p-good", "blocks")
+
+    assert ["blocks"] == [state.error for state in manager.states()]
+
+
+def test_every_public_name_and_hook_is_documented() -> None:
+    page = (ROOT / "docs" / "plugins.md").read_text("utf-8")
+    for name in plugin.__all__:
+        assert f"`{name}`" in page, name
+    for hook in ("fgd_destinations", "fgd_trigger_types", "fgd_disk_drivers"):
+        assert f"`{hook}`" in page, hook
+
+
+@pytest.mark.parametrize("folder", ["fgd/builtin", "examples/plugins"])
+def test_our_own_use_no_more_of_fgd_than_a_stranger_could(folder: str) -> None:
+    names = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names if node.module == "fgd"}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+    ours = {name for name in names if name.split(".")[0] == "fgd" and not name.startswith("fgd.builtin")}
+
+    assert {"fgd.plugin"} == ours
