@@ -265,7 +265,7 @@ class _Node:
                 config, directory, dependency_store, code, listings, clock.time_s, await dependency_store.all()
             )
             public = PublicFolder(
-                config.public_dependencies, dependencies, code, {install.id for install in prepared.runtimes}
+                config.public_dependencies, dependencies, {install.id for install in prepared.runtimes}
             )
             plugins = PluginManager([builtin_destinations, builtin_disks])
             node = DiskNode(parse_roots(config.mount_roots), parse_exports(config.nfs_servers))

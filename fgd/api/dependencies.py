@@ -37,7 +37,7 @@ async def delete_dependency_version(services: Services, ask: Ask) -> Answer:
 
 async def show_dependency_archive(services: Services, ask: Ask) -> Answer:
     found = services.dependencies.version(ask.project_id, ask.path["depend_id"], ask.path["version"])
-    return Answer(await services.dependencies.archive(found), content_type="application/zip")
+    return Answer(await services.dependencies.packages.archive(found), content_type="application/zip")
 
 
 async def list_dependencies(services: Services, ask: Ask) -> Answer:

@@ -18,18 +18,15 @@ import trio
 
 from fgd.clock import new_request_id
 from fgd.config import Config
-from fgd.control.clash import Clash, Tree, find_clash
-from fgd.control.dependency_fields import FILES_MAX, DependencyChange, NewDependency
+from fgd.control.dependency_fields import DependencyChange, NewDependency
+from fgd.control.dependency_packages import DependencyPackages, Part
 from fgd.control.packages import functions_bytes
 from fgd.errors import (
-    BadCode,
     BadDependency,
-    DependencyClash,
     DependencyExists,
     DependencyInUse,
     DependencyNameTaken,
     DependencyNotFound,
-    DependencyUnreadable,
     Forbidden,
     TooManyDependencies,
     TooMuchCode,
@@ -37,15 +34,11 @@ from fgd.errors import (
 from fgd.invoke.resolve import Directory
 from fgd.model import PUBLIC, Dependency, DependencyUse, Function
 from fgd.store.api import CodePackage
-from fgd.store.code import FolderCodeStore, md5_of
+from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.names import PackageNames
 from fgd.units import MIB
 
-#: Entries of an archive: as many files as there may be, and folders for them.
-ENTRIES_MAX: Final = 2 * FILES_MAX
-#: The lists of one function with 20 dependencies of 30,000 files take 84 MB and 0.3 s.
-_CHECKS_AT_ONCE: Final = 2
 _FIELD: Final = "depend_version_list"
 
 
@@ -65,15 +58,13 @@ class Dependencies:
         self._config = config
         self._directory = directory
         self._store = store
-        self._code = code
-        self._names = names
+        self.packages = DependencyPackages(code, names)
         self._now_s = now_s
         self._by_id = {one.id: one for one in known}
         #: Versions that functions which are being changed hold, and versions that are being deleted, by id.
         self._held: Counter[str] = Counter()
         self._doomed: set[str] = set()
         self._lock = trio.Lock()
-        self._checks = trio.CapacityLimiter(_CHECKS_AT_ONCE)
         self.quota_lock = trio.Lock()
 
     # What there is
@@ -149,17 +140,6 @@ class Dependencies:
         """Every version of the public ones."""
         return [one for one in self._by_id.values() if one.project_id == PUBLIC]
 
-    async def archive(self, dependency: Dependency) -> bytes:
-        """The package as it came.
-
-        Raises:
-            DependencyUnreadable: it is missing from the state directory.
-        """
-        try:
-            return await self._code.archive(dependency.digest)
-        except KeyError as error:
-            raise _unreadable(dependency.label) from error
-
     # Changes
 
     async def add(self, project_id: str, new: NewDependency, *, first: bool = False) -> Dependency:
@@ -176,7 +156,7 @@ class Dependencies:
         """
         self._check_new(project_id, new.name, first)
         self._check_bytes(project_id, len(new.archive))
-        package, etag = await self._stored(new.archive)
+        package, etag = await self.packages.add(new.archive)
         async with self.quota_lock, self._lock:
             self._check_new(project_id, new.name, first)
             self._check_bytes(project_id, package.size_bytes)
@@ -195,7 +175,7 @@ class Dependencies:
         if change.archive is not None:
             self._check_new(project_id, "", False)
             self._check_bytes(project_id, len(change.archive))
-            package, etag = await self._stored(change.archive)
+            package, etag = await self.packages.add(change.archive)
         async with self.quota_lock, self._lock:
             versions = self._own(project_id, dep_id)
             newest = versions[0]
@@ -267,12 +247,7 @@ class Dependencies:
                 self.get(function.project_id, use.id)
         self._held.update(ids)
         try:
-            clash = await trio.to_thread.run_sync(self._clash, function, limiter=self._checks)
-            if clash is not None:
-                raise DependencyClash(
-                    f"{_FIELD}: {clash.path} is in {clash.first.label} and in {clash.second.label};"
-                    " take it out of one of them"
-                )
+            await self.packages.refuse_clash(self._parts(function))
             yield
         finally:
             self._held.subtract(ids)
@@ -284,34 +259,14 @@ class Dependencies:
         Raises:
             DependencyUnreadable: a package is missing from the state directory.
         """
-        total = 0
-        for label, digest in self._parts(function):
-            try:
-                total += self._code.package(digest).unpacked_bytes
-            except KeyError as error:
-                raise _unreadable(label) from error
-        return total
+        return self.packages.unpacked_bytes(self._parts(function))
 
-    def _clash(self, function: Function) -> Clash | None:
-        trees = []
-        for label, digest in self._parts(function):
-            try:
-                trees.append(Tree(label, digest, self._names.of(digest)))
-            except KeyError as error:
-                raise _unreadable(label) from error
-
-        def same(first: Tree, second: Tree, path: str) -> bool:
-            content = self._names.content(first.digest, path)
-            return content is not None and content == self._names.content(second.digest, path)
-
-        return find_clash(trees, same)
-
-    def _parts(self, function: Function) -> list[tuple[str, str]]:
-        """Label and digest of the code, then of each dependency."""
-        parts = [(f"the code of {function.name!r}", function.code_digest)]
+    def _parts(self, function: Function) -> list[Part]:
+        """The code, then each dependency."""
+        parts = [Part(f"the code of {function.name!r}", function.code_digest)]
         for use in function.dependencies:
             known = self._by_id.get(use.id)
-            parts.append((known.label if known else f"dependency {use.id}", use.digest))
+            parts.append(Part(known.label if known else f"dependency {use.id}", use.digest))
         return parts
 
     def _visible(self, project_id: str) -> Iterable[Dependency]:
@@ -357,29 +312,6 @@ class Dependencies:
             last_modified_s=self._now_s(),
         )
 
-    async def _stored(self, archive: bytes) -> tuple[CodePackage, str]:
-        """Puts a package into the code store; gives its MD5 too."""
-        try:
-            package = await self._code.add_zip(archive, max_entries=ENTRIES_MAX)
-        except BadCode as error:
-            raise BadCode(f"depend_file: {error}") from error
-        await self.check_names("depend_file", package)
-        return package, await trio.to_thread.run_sync(md5_of, archive)
-
-    async def check_names(self, field: str, package: CodePackage) -> None:
-        """The rules for files of a dependency's package (user guide, section 9.1).
-
-        Raises:
-            BadDependency: too many, or one whose name ends with a tilde.
-        """
-        names = await trio.to_thread.run_sync(self._names.of, package.digest, limiter=self._checks)
-        files = [name for name in names if not name.endswith("/")]
-        if len(files) > FILES_MAX:
-            raise BadDependency(f"{field}: has {len(files)} files; {FILES_MAX} is the limit")
-        for name in files:
-            if name.endswith("~"):
-                raise BadDependency(f"{field}: {name[:120]!r} ends with a tilde (~), which no file of it may")
-
     def _check_new(self, project_id: str, name: str, first: bool) -> None:
         if first and self._of(project_id, name):
             raise DependencyExists(f"name: the project has a dependency {name!r} already; add a version to it")
@@ -411,9 +343,3 @@ class Dependencies:
 def dependency_use(dependency: Dependency) -> DependencyUse:
     """As a function has it."""
     return DependencyUse(id=dependency.id, digest=dependency.digest)
-
-
-def _unreadable(label: str) -> DependencyUnreadable:
-    return DependencyUnreadable(
-        f"{_FIELD}: the package of {label} is missing from the state directory; upload it again"
-    )

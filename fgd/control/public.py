@@ -15,11 +15,10 @@ from typing import Final
 
 import trio
 
-from fgd.control.dependencies import ENTRIES_MAX, Dependencies
+from fgd.control.dependencies import Dependencies
 from fgd.control.dependency_fields import dependency_name, dependency_runtime
 from fgd.errors import BadCode, BadDependency, RequestError, StorageFull
 from fgd.model import PUBLIC, Dependency
-from fgd.store.code import FolderCodeStore, md5_of
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +79,7 @@ def _entries(folders: list[Path]) -> list[Path]:
     return [entry for folder in folders for entry in folder.iterdir() if not entry.name.startswith(".")]
 
 
-async def refresh_public(
-    folder: Path | None, dependencies: Dependencies, code: FolderCodeStore, installed: Collection[str]
-) -> None:
+async def refresh_public(folder: Path | None, dependencies: Dependencies, installed: Collection[str]) -> None:
     """Makes the public dependencies what the folder holds; None: there are none. What is wrong is logged and left out;
     a folder that cannot be read changes nothing."""
     files: list[PublicFile] = []
@@ -102,7 +99,7 @@ async def refresh_public(
             kept.add(old.id)
             continue
         try:
-            new = await _read(file, dependencies, code)
+            new = await _read(file, dependencies)
         except (BadCode, BadDependency, StorageFull, OSError) as error:
             log.warning("public_dependencies: left out %s: %s", file.path, error)
             continue
@@ -118,12 +115,9 @@ async def refresh_public(
 class PublicFolder:
     """The folder that a setting names ("" for none), read when `run` begins and after each `reload`."""
 
-    def __init__(
-        self, folder: str, dependencies: Dependencies, code: FolderCodeStore, installed: Collection[str]
-    ) -> None:
+    def __init__(self, folder: str, dependencies: Dependencies, installed: Collection[str]) -> None:
         self._folder = Path(folder) if folder else None
         self._dependencies = dependencies
-        self._code = code
         self._installed = installed
         self._wanted = trio.Event()
 
@@ -135,13 +129,12 @@ class PublicFolder:
         """Reads it as often as is asked for, until cancelled."""
         while True:
             self._wanted = trio.Event()
-            await refresh_public(self._folder, self._dependencies, self._code, self._installed)
+            await refresh_public(self._folder, self._dependencies, self._installed)
             await self._wanted.wait()
 
 
-async def _read(file: PublicFile, dependencies: Dependencies, code: FolderCodeStore) -> Dependency:
-    package = await code.add_file(file.path, max_entries=ENTRIES_MAX)
-    await dependencies.check_names(str(file.path), package)
+async def _read(file: PublicFile, dependencies: Dependencies) -> Dependency:
+    package, etag = await dependencies.packages.add_file(file.path)
     return Dependency(
         # Another package under the same number is another version for those who have the one before.
         id=str(uuid.uuid5(_NAMESPACE, f"{file.dep_id}/{file.version}/{package.digest}")),
@@ -151,7 +144,7 @@ async def _read(file: PublicFile, dependencies: Dependencies, code: FolderCodeSt
         version=file.version,
         runtime=file.runtime,
         digest=package.digest,
-        etag=await trio.to_thread.run_sync(md5_of, file.path),
+        etag=etag,
         size_bytes=package.size_bytes,
         last_modified_s=file.mtime_ns / 1e9,
         source_bytes=file.size_bytes,

@@ -216,7 +216,7 @@ def test_a_package_may_have_30000_files_and_a_folder_for_them(tmp_path: Path) ->
 
 
 def test_a_package_with_one_file_more_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fgd.control.dependencies.FILES_MAX", 3)
+    monkeypatch.setattr("fgd.control.dependency_packages.FILES_MAX", 3)
 
     async def main(here: World) -> None:
         await here.dependencies.add(PROJECT, library("most", make_zip({"d/a": "", "d/b": "", "d/c": ""})))
@@ -298,7 +298,7 @@ def test_public_dependencies_are_what_the_folder_holds(tmp_path: Path, caplog: p
     ids: list[str] = []
 
     async def first(here: World) -> None:
-        await refresh_public(folder, here.dependencies, here.code, INSTALLED)
+        await refresh_public(folder, here.dependencies, INSTALLED)
         found = here.dependencies.newest(PROJECT)
         assert [("Lib-2.1", 2), ("other", 1)] == [(dep.name, dep.version) for dep in found]
         for word in ("new.zip", "-x", "Klingon", "bad", "README"):
@@ -315,7 +315,7 @@ def test_public_dependencies_are_what_the_folder_holds(tmp_path: Path, caplog: p
         assert ids == [dep.id for dep in here.dependencies.versions(PROJECT, found[0].dep_id)]
         one.unlink()
         public_file(folder, "Python3.12/Lib-2.1/2.zip", make_zip({"lib.py": "two, and longer"}))
-        await refresh_public(folder, here.dependencies, here.code, INSTALLED)
+        await refresh_public(folder, here.dependencies, INSTALLED)
         (newest,) = here.dependencies.versions(PROJECT, found[0].dep_id)
         assert newest.id not in ids
         user = here.functions.resolve(urn("user"))
@@ -326,7 +326,7 @@ def test_public_dependencies_are_what_the_folder_holds(tmp_path: Path, caplog: p
             urn("user"), lambda old: parse_change(parsed, old, here.functions.facets)
         )
         assert user.dependencies == changed.dependencies
-        await refresh_public(None, here.dependencies, here.code, INSTALLED)
+        await refresh_public(None, here.dependencies, INSTALLED)
         assert [] == here.dependencies.newest(PROJECT)
 
     in_world(state, first)
@@ -337,9 +337,9 @@ def test_an_unreadable_public_folder_changes_nothing(tmp_path: Path, caplog: pyt
     async def main(here: World) -> None:
         folder = tmp_path / "public"
         public_file(folder, "Python3.12/lib/1.zip", make_zip({"lib.py": ""}))
-        await refresh_public(folder, here.dependencies, here.code, INSTALLED)
+        await refresh_public(folder, here.dependencies, INSTALLED)
         folder.rename(tmp_path / "away")
-        await refresh_public(folder, here.dependencies, here.code, INSTALLED)
+        await refresh_public(folder, here.dependencies, INSTALLED)
         assert 1 == len(here.dependencies.public())
         assert "No such file" in caplog.text
 

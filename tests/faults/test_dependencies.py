@@ -24,7 +24,7 @@ def dependencies(api: Client, method: str, rest: str = "", body: Any = None) -> 
     return answer.json() if answer.status == 200 else None
 
 
-@pytest.mark.parametrize("moment_s", [0.05, 0.25, 0.5])
+@pytest.mark.parametrize("moment_s", [0.05, 0.3])
 def test_an_upload_that_a_kill_interrupts_is_whole_or_not_there(daemon: DaemonProcess, moment_s: float) -> None:
     archive = make_zip(LIBRARY)
     body = {
