@@ -11,7 +11,9 @@ async def list_quotas(services: Services, ask: Ask) -> Answer:
     resources = [
         # `setting` is fgd's own: what moves the limit
         {"type": one.type, "quota": one.total, "used": one.used, "unit": one.unit, "setting": one.setting}
-        for one in quotas(services.config, services.functions, ask.project_id, services.instances())
+        for one in quotas(
+            services.config, services.functions, services.reservations, ask.project_id, services.instances()
+        )
     ]
     return Answer({"quotas": {"resources": resources}})
 

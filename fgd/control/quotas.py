@@ -6,6 +6,7 @@ from typing import Final
 
 from fgd.config import Config
 from fgd.control.functions import Functions
+from fgd.control.reserved import Reservations
 from fgd.control.rules import INSTANCES_MAX
 from fgd.units import MIB
 
@@ -23,7 +24,13 @@ class Quota:
     setting: str
 
 
-def quotas(config: Config, functions: Functions, project_id: str, instances: Mapping[str, int]) -> list[Quota]:
+def quotas(
+    config: Config,
+    functions: Functions,
+    reservations: Reservations,
+    project_id: str,
+    instances: Mapping[str, int],
+) -> list[Quota]:
     """All types that the API names. Two of them are lengths of time, of which nothing can be used up.
 
     Args:
@@ -35,7 +42,7 @@ def quotas(config: Config, functions: Functions, project_id: str, instances: Map
         Quota("fgs_func_num", usage.functions, config.functions_max, "", "functions_max"),
         Quota("fgs_func_code_size", -(-usage.code_bytes // MIB), config.code_quota_mib, CODE_UNIT, "code_quota_mib"),
         Quota("fgs_func_qos_limit", sum(running), config.sandboxes_max, "", "sandboxes_max"),
-        Quota("fgs_func_occurs", 0, config.sandboxes_max, "", "sandboxes_max"),
+        Quota("fgs_func_occurs", reservations.reserved(project_id), reservations.instances_max, "", "sandboxes_max"),
         # Of one function: what it may have is its own setting, at most this.
         Quota("fgs_on_demand_instance_limit", max(running, default=0), INSTANCES_MAX, "", ""),
         Quota("fgs_func_scale_down_timeout", 0, int(config.keep_alive_s), "", "keep_alive_s"),

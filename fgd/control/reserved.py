@@ -51,7 +51,7 @@ class Reservations:
         self._store = store
         self._now_s = now_s
         self.memory_mib = int(memory_mib * SHARE)
-        self._instances = int(instances * SHARE)
+        self.instances_max = int(instances * SHARE)
         self._all = {(one.func_id, one.qualifier): one for one in reservations}
         self._listeners: list[Callable[[], None]] = []
         #: One at a time, because what all of them need must fit on the node.
@@ -96,6 +96,10 @@ class Reservations:
         order = {function.func_id: place for place, function in enumerate(functions)}
         found = [one for one in self._all.values() if one.func_id in order]
         return sorted(found, key=lambda one: (order[one.func_id], one.qualifier))
+
+    def reserved(self, project_id: str) -> int:
+        """Instances that reservations of a project may come to: what counts against `instances_max` of the node."""
+        return sum(max(1, one.most) for one in self.list(project_id))
 
     async def put(self, urn: FunctionUrn, body: Mapping[str, object]) -> Reservation:
         """Sets what is reserved for the version or alias that the URN names; a count of 0 without policies takes the
@@ -170,10 +174,10 @@ class Reservations:
             if (other.func_id, other.qualifier) != (new.func_id, new.qualifier) and version is not None:
                 instances += max(1, other.most)
                 memory_mib += max(1, other.most) * version.memory_mib
-        if memory_mib > self.memory_mib or instances > self._instances:
+        if memory_mib > self.memory_mib or instances > self.instances_max:
             raise TooManyReserved(
                 f"{field}: with this the node would have {instances} reserved instances of {memory_mib} MB; it may have"
-                f" {self._instances} of {self.memory_mib} MB in all"
+                f" {self.instances_max} of {self.memory_mib} MB in all"
             )
 
     def _forget(self, old: Function | None, new: Function | None) -> None:

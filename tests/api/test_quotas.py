@@ -58,3 +58,15 @@ def test_the_sdk_reads_them(client: Any) -> None:
 
     assert set() == TYPES - {one.type for one in found}
     assert all(isinstance(one.quota, int) and isinstance(one.used, int) for one in found)
+
+
+def test_reserved_instances_are_counted(api: Api) -> None:
+    before = _quotas(api)["fgs_func_occurs"]
+    api.function("reserving")
+    status, answer = api.v2("PUT", api.of("reserving") + "/reservedinstances", {"count": 2})
+    assert 200 == status, answer
+    after = _quotas(api)["fgs_func_occurs"]
+
+    assert before["used"] + 2 == after["used"] <= after["quota"]
+    api.v2("PUT", api.of("reserving") + "/reservedinstances", {"count": 0})
+    assert before["used"] == _quotas(api)["fgs_func_occurs"]["used"]
