@@ -33,8 +33,13 @@ async def list_function_tags(services: Services, ask: Ask) -> Answer:
 
 async def show_project_tags_list(services: Services, ask: Ask) -> Answer:
     _check_type(ask)
-    found = services.tags.of_project(ask.project_id)
-    return Answer({"tags": [{"key": key, "values": values} for key, values in found.items()], "sys_tags": []})
+    tags = services.tags
+    return Answer(
+        {
+            "tags": _keys(tags.of_project(ask.project_id)),
+            "sys_tags": _keys(tags.system_of_project(ask.project_id)),
+        }
+    )
 
 
 async def show_res_instance_info(services: Services, ask: Ask) -> Answer:
@@ -62,6 +67,10 @@ async def show_res_instance_info(services: Services, ask: Ask) -> Answer:
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Tags as the API shows them."""
     return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _keys(tags: Mapping[str, list[str]]) -> list[dict[str, object]]:
+    return [{"key": key, "values": values} for key, values in tags.items()]
 
 
 def _check_type(ask: Ask) -> None:

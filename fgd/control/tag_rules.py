@@ -157,8 +157,8 @@ class TagSearch:
 
     tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
     without_any_tag: bool = False
-    #: A text in the function's name.
-    name_part: str = ""
+    #: Texts in the function's name.
+    name_parts: tuple[str, ...] = ()
     #: Ids of enterprise projects; empty for any.
     enterprise_projects: frozenset[str] = frozenset()
     offset: int = 0
@@ -188,7 +188,7 @@ def parse_search(body: Mapping[str, object], action: str) -> TagSearch:
     return TagSearch(
         tags=wanted,
         without_any_tag=bool(without),
-        name_part=_name_part(body.get("matches")),
+        name_parts=_name_parts(body.get("matches")),
         enterprise_projects=system.get(ENTERPRISE_PROJECT, frozenset()),
         offset=_count(body, "offset", 0),
         limit=limit,
@@ -225,11 +225,15 @@ def _values_by_key(field_name: str, value: object) -> dict[str, frozenset[str]]:
     return found
 
 
-def _name_part(value: object) -> str:
-    if value is None or value == []:
-        return ""
-    if not isinstance(value, list) or len(value) != 1 or not isinstance(value[0], dict):
-        raise BadParameter('matches: must be a list of one {"key": "resource_name", "value"}')
-    if value[0].get("key") != "resource_name":
-        raise BadParameter(f"matches[0].key: must be resource_name, not {shown(value[0].get('key'))}")
-    return text_of("matches[0].value", value[0].get("value"))
+def _name_parts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > _SEARCH_KEYS_MAX:
+        raise BadParameter(f'matches: must be a list of at most {_SEARCH_KEYS_MAX} {{"key": "resource_name", "value"}}')
+    parts = []
+    for index, item in enumerate(value):
+        key, text = (item.get("key"), item.get("value")) if isinstance(item, dict) else (None, None)
+        if key != "resource_name":
+            raise BadParameter(f"matches[{index}].key: must be resource_name, not {shown(key)}")
+        parts.append(text_of(f"matches[{index}].value", text))
+    return tuple(parts)

@@ -36,12 +36,17 @@ class Tags:
                 found.setdefault(key, set()).add(value)
         return {key: sorted(found[key]) for key in sorted(found)}
 
+    def system_of_project(self, project_id: str) -> dict[str, list[str]]:
+        """The same for the tags that the platform gives."""
+        found = {self.system_of(function)[ENTERPRISE_PROJECT] for function in self._functions.list(project_id)}
+        return {ENTERPRISE_PROJECT: sorted(found)} if found else {}
+
     def search(self, project_id: str, wanted: TagSearch) -> list[Function]:
         """The functions of a project that a search is for, all of them, by package and name."""
         return [
             function
-            for function in self._functions.list(project_id, name_part=wanted.name_part)
-            if self._fits(function, wanted)
+            for function in self._functions.list(project_id)
+            if all(part in function.name for part in wanted.name_parts) and self._fits(function, wanted)
         ]
 
     def companion(self, tags: Mapping[str, str]) -> Companion:

@@ -123,6 +123,7 @@ def test_functions_are_found_by_keys_values_and_names(api: Api) -> None:
     assert ["find-1", "find-2", "find-3"] == _names(_search(api, tags=[{"key": "team", "values": ["a", "b"]}]))
     assert ["find-1", "find-2"] == _names(_search(api, tags=[{"key": "env", "values": []}]))
     assert ["find-4"] == _names(_search(api, without_any_tag=True, matches=mine))
+    assert ["find-2"] == _names(_search(api, matches=[*mine, {"key": "resource_name", "value": "-2"}]))
     assert ["find-2", "find-3"] == _names(_search(api, matches=mine, limit="2", offset="1"))
     assert {"total_count": 4} == _search(api, "count", matches=mine)
     assert 4 == _search(api, matches=mine, limit=1)["total_count"]
@@ -145,6 +146,8 @@ def test_all_keys_of_the_project_with_all_their_values(api: Api) -> None:
     _, answer, _ = api.send("GET", f"/v2/{api.keys['project_id']}/functions/tags")
 
     assert {"key": "shade", "values": ["dark", "light"]} in answer["tags"]
+    assert ["_sys_enterprise_project_id"] == [tag["key"] for tag in answer["sys_tags"]]
+    assert "0" in answer["sys_tags"][0]["values"]
 
 
 def test_the_sdk_sets_lists_finds_and_takes_away(client: Any) -> None:

@@ -115,6 +115,7 @@ def test_the_action_of_the_body_must_be_the_path_s() -> None:
         ({"tags": [{"key": f"k{number}"} for number in range(21)]}, "tags"),
         ({"sys_tags": [{"key": "_sys_other", "values": []}]}, "sys_tags"),
         ({"matches": {}}, "matches"),
+        ({"matches": ["x"]}, "matches[0].key"),
         ({"matches": [{"key": "resource_id", "value": "x"}]}, "matches[0].key"),
         ({"matches": [{"key": "resource_name", "value": 1}]}, "matches[0].value"),
         ({"limit": 0}, "limit"),
