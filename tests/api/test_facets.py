@@ -19,6 +19,7 @@ VALUES: dict[str, list[Any]] = {
     "heartbeat_handler": [None, "", "index.beat"],
     "pre_stop_handler": [None, "", "index.stop", "other.stop"],
     "pre_stop_timeout": [None, 0, 1, 90],
+    "ephemeral_storage": [None, 512, 10240],
     "xrole": [None, "", "facet-a"],
     "app_xrole": [None, "", "facet-b"],
 }

@@ -7,13 +7,15 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from huaweicloudsdkfunctiongraph import v2 as sdk
 
-from tests.api.harness import Api
+from fgd.config import parse_config
+from tests.api.harness import Api, running_api
 from tests.api.test_agencies import make
 from tests.api.test_functions import packed
 from tests.api.test_sdk import client, new_function
@@ -39,7 +41,7 @@ SETTINGS: dict[str, Any] = {
     "user_data_encrypt_kms_key_id": "k1",
     "code_encrypt_kms_key_id": "k2",
     "extend_config": "{}",
-    "ephemeral_storage": 512,
+    "ephemeral_storage": 10240,
     "code_type": "zip",
     "code_filename": "my code.zip",
     "tags": '{"owner":"ann","größe":""}',
@@ -360,6 +362,22 @@ def test_dependencies_travel_by_name_and_version(api: Api) -> None:
     assert 200 == load(api, "depending-2", file)[0]
     assert settings(api, "depending") == settings(api, "depending-2")
     assert [other["id"], old["id"]] == settings(api, "depending-2")["depend_version_list"]
+
+
+@pytest.mark.slow
+def test_disks_travel_and_a_node_without_them_refuses(api: Api, tmp_path: Path) -> None:
+    mount = {"mount_type": "host", "mount_resource": "data", "local_mount_path": "/data", "read_only": True}
+    config = {"mount_user": {"user_id": 7, "user_group_id": 8}, "func_mounts": [mount]}
+    with running_api(tmp_path, parse_config({"region": "testland", "mount_roots": ["data=/srv/data"]})) as other:
+        other.function("mounted", mount_config=config)
+        file = download(other, "mounted")[1]
+
+        assert 200 == load(other, "mounted-2", file)[0]
+        assert settings(other, "mounted") == settings(other, "mounted-2")
+        assert settings(other, "mounted")["mount_config"]["mount_user"] == config["mount_user"]
+    status, answer = load(api, "unmounted", file)
+    assert 400 <= status < 500, answer
+    assert answer["error_msg"].startswith("mount_config")
 
 
 def test_the_sdk_takes_it_out_and_in(client: Any) -> None:
