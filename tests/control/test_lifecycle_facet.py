@@ -1,13 +1,20 @@
 """Reading, checking and showing what the lifecycle facet has of a function."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from fgd.control.facets.lifecycle import LifecycleFacet
+from fgd.control.fields import parse_change, parse_new
+from fgd.control.versions import NewVersion
 from fgd.errors import BadParameter
 from fgd.model import Function
+from fgd.urn import FunctionUrn
+from tests.control.world import INSTALLED, PROJECT, new_body, world
 from tests.instance.harness import function
 
 FACET = LifecycleFacet()
@@ -68,3 +75,28 @@ def test_length_of_the_entries_is_at_most_128() -> None:
     for field in ("heartbeat_handler", "pre_stop_handler"):
         with pytest.raises(BadParameter, match=f"{field}: must be text of 1 to 128 characters"):
             applied(function(), **{field: longest + "b"})
+
+
+def test_settings_survive_a_restart_in_latest_and_in_versions(tmp_path: Path) -> None:
+    async def main() -> None:
+        urn = FunctionUrn(PROJECT, "default", "living", "latest")
+        settings = {"enable_dynamic_memory": True, "heartbeat_handler": "index.beat", "pre_stop_handler": "index.bye"}
+        async with world(tmp_path) as here:
+            made = parse_new(new_body("living", **settings), INSTALLED, here.functions.facets)
+            await here.functions.create(PROJECT, made)
+            published = await here.versions.publish(urn, NewVersion("v1", "", ""))
+            change = {"heartbeat_handler": "", "enable_dynamic_memory": False}
+            await here.functions.configure(urn, lambda old: parse_change(change, old, here.functions.facets))
+        async with world(tmp_path) as here:
+            latest = here.functions.resolve(urn)
+            version = here.functions.resolve(replace(urn, qualifier="v1"))
+
+        assert published == version
+        assert (True, "index.beat", 10) == (
+            version.dynamic_memory, version.heartbeat_handler, version.pre_stop_timeout_s
+        )  # fmt: skip
+        assert (False, "", "index.bye", 2) == (
+            latest.dynamic_memory, latest.heartbeat_handler, latest.pre_stop_handler, latest.revision
+        )  # fmt: skip
+
+    trio.run(main)

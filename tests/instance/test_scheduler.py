@@ -343,6 +343,9 @@ def test_initializer_has_its_own_timeout_which_begins_when_the_code_is_loaded() 
         frames.frame(frames.RESULT, 12345, frames.RESULT_HEAD.pack(0, 0, 0)),
         frames.frame(frames.READY, 0, b"{}"),
         frames.frame(frames.LOG, 0, b"x"),
+        frames.frame(frames.HEARTBEAT, 0, b"\x01"),
+        frames.frame(frames.SIZE, 0, b'{"memory_mib": 10240, "cpu_mcpu": 8200}'),
+        frames.stop_frame(1, "r" * 36, 0.0),
         frames.HEADER.pack(1 << 31, frames.RESULT, 0, 0, 1),
     ],
 )
