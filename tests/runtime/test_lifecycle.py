@@ -31,27 +31,38 @@ def test_without_a_function_the_runtime_itself_answers(spawn: Spawn, concurrency
     assert 5 == runtime.call(5).json
 
 
-@pytest.mark.parametrize(
-    ("body", "answer"),
-    [
-        ("return True", b"\x01"),
-        ("return False", b"\x00returned false"),
-        ("pass", b"\x00returned NoneType, which is not a Boolean"),
-        ("return 1", b"\x00returned int, which is not a Boolean"),
-        ("raise ValueError('no disk')", b"\x00raised ValueError: no disk"),
-        ("import sys; sys.exit(0)", b"\x00raised SystemExit: 0"),
-    ],
-)
-def test_only_true_is_well(spawn: Spawn, body: str, answer: bytes) -> None:
-    runtime = spawn(ECHO + f"\ndef beat():\n    {body}\n", heartbeat="index.beat")
-    runtime.ready()
+CHOOSING = """
+import sys
+SAID = [True]
+def handler(event, context):
+    SAID[0] = event
+def beat():
+    if SAID[0] == "raise":
+        raise ValueError("no disk")
+    if SAID[0] == "exit":
+        sys.exit(0)
+    return SAID[0]
+"""
 
-    assert answer == ask(runtime)
-    assert {"n": 1} == runtime.call({"n": 1}).json
-    assert answer == ask(runtime)
-    if b"raised" in answer:
-        assert [40, 40] == [log.level for log in runtime.logs]
-        assert 'File "index.py"' in runtime.logs[0].text
+
+def test_only_true_is_well(spawn: Spawn) -> None:
+    runtime = spawn(CHOOSING, heartbeat="index.beat")
+    runtime.ready()
+    answers = {}
+    for said in (True, False, None, 1, "raise", "exit", True):
+        runtime.call(said)
+        answers[said if isinstance(said, str) else repr(said)] = ask(runtime)
+
+    assert {
+        "True": b"\x01",
+        "False": b"\x00returned false",
+        "None": b"\x00returned NoneType, which is not a Boolean",
+        "1": b"\x00returned int, which is not a Boolean",
+        "raise": b"\x00raised ValueError: no disk",
+        "exit": b"\x00raised SystemExit: 0",
+    } == answers
+    assert [40, 40] == [log.level for log in runtime.logs]
+    assert 'File "index.py"' in runtime.logs[0].text
 
 
 BUSY = """
@@ -168,15 +179,14 @@ def stop(runtime: RuntimeProcess, seconds: float = 5.0) -> tuple[int, Any]:
     return answer.code, answer.body
 
 
-@pytest.mark.parametrize("concurrency", [1, 3])
 @pytest.mark.parametrize(
-    ("signature", "text"),
+    ("signature", "text", "concurrency"),
     [
-        ("def bye(context)", "context"),
-        ("def bye(context=None)", "context"),
-        ("def bye(*all)", "context"),
-        ("def bye()", "nothing"),
-        ("def bye(**named)", "nothing"),
+        ("def bye(context)", "context", 1),
+        ("def bye(context=None)", "context", 3),
+        ("def bye(*all)", "context", 1),
+        ("def bye()", "nothing", 3),
+        ("def bye(**named)", "nothing", 1),
     ],
 )
 def test_pre_stop_gets_the_context_if_it_takes_one(spawn: Spawn, signature: str, text: str, concurrency: int) -> None:
