@@ -111,7 +111,9 @@ class Reserve:
 
     def lost(self, instance: Instance, before: State) -> None:
         """An instance has ended."""
-        by_itself = instance.state is State.DEAD and before is State.READY and not instance.end_reason
+        # One that says of itself that it is not well counts, too: its successor will hardly say otherwise at once.
+        ours = instance.end_reason and not instance.end_code
+        by_itself = instance.state is State.DEAD and before is State.READY and not ours
         if instance.reserved and by_itself and _perf() - instance.ready_s < _SHORT_LIFE_S:
             self.failed(b"it ended soon after its start")
         if instance.reserved or self.count:

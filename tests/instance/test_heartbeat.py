@@ -212,3 +212,27 @@ def test_answer_to_no_question_is_a_broken_frame() -> None:
             assert 4014 == (await waiting.outcome()).code
 
     run(body)
+
+
+def test_reserved_instance_that_is_not_well_soon_after_its_start_is_replaced_after_a_pause() -> None:
+    async def body() -> None:
+        async with bench() as b:
+            target = function(heartbeat_handler="index.beat")
+            b.scheduler.function_changed(None, target)
+            pool = b.scheduler.pool_of(target)
+            pool.reserve.aim(1)
+            b.scheduler.want(pool)
+            sandbox = await b.host.next()
+            await sandbox.frame(frames.INIT)
+            sandbox.ready()
+            await b.settle()
+            b.scheduler.tick(time.perf_counter() + EVERY_S + 0.1)
+            question, _ = await sandbox.frame(frames.HEARTBEAT)
+            sandbox.send(frames.HEARTBEAT, question, NO)
+            await b.settle()
+
+            assert sandbox.exit_report is not None
+            assert 0 == pool.reserve.missing(time.perf_counter())
+            assert await b.host.next() is not sandbox
+
+    run(body)
