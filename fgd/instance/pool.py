@@ -5,7 +5,6 @@ ones (`fgd.instance.reserve`) lie above the others.
 """
 
 import math
-import signal as signals
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
@@ -14,7 +13,7 @@ from fgd.call import Call, Outcome
 from fgd.clock import iso_utc
 from fgd.errors import FunctionDisabled, Overloaded
 from fgd.instance import codes
-from fgd.instance.instance import CHANNEL_ENDED, Instance, State
+from fgd.instance.instance import Instance, State
 from fgd.instance.reserve import Reserve
 from fgd.model import UNLIMITED, Function
 
@@ -129,7 +128,7 @@ class Pool:
         """One slot of the instance has become free."""
         if instance.state is _READY:
             scheduler = self.scheduler
-            if scheduler.starving and scheduler.retire_for_others(self, instance):
+            if scheduler.starving and scheduler.room.retire(self, instance):
                 return
             if self.waiting:
                 instance.send(self.next_call())
@@ -250,7 +249,7 @@ class Pool:
             self._unlist(instance)
         self.instances.discard(instance)
         self.reserve.lost(instance, before)
-        self.scheduler.bury(instance, before)
+        self.scheduler.endings.bury(instance, before)
 
     def _lose_standby(self, instance: Instance, standby: "Standby", before: State) -> None:
         instance.standby = None
@@ -281,7 +280,7 @@ class Pool:
 
     def heartbeat_failed(self, instance: Instance, reason: str) -> None:
         """The instance is not well; it ends, and its calls with it."""
-        self.scheduler.heartbeat_failed(instance, reason)
+        self.scheduler.endings.heartbeat_failed(instance, reason)
 
     def _unlist(self, instance: Instance) -> None:
         """A READY instance takes no calls any more."""
@@ -359,22 +358,3 @@ class Pool:
 
 def _copy(outcome: Outcome) -> Outcome:
     return Outcome(outcome.code, outcome.body, text=outcome.text, function_error=outcome.function_error)
-
-
-def outcome_of_end(reason: str, oom_kills: int, status: int | None, signal: int, *, starting: bool) -> Outcome:
-    """What the calls of an instance get that ended under them."""
-    how = ""
-    if oom_kills:
-        return codes.platform_outcome(codes.OUT_OF_MEMORY, "runtime memory limit exceeded", "OutOfMemory")
-    if reason.startswith("broken frame"):
-        return codes.platform_outcome(codes.PROTOCOL, f"instance ended: {reason}", "ProtocolError")
-    if reason == CHANNEL_ENDED and status is None and signal == signals.SIGKILL:
-        how = "closed its channel"
-    elif reason == CHANNEL_ENDED:
-        reason = ""
-    how = how or reason or (f"killed by signal {signal}" if signal else f"exited with status {status}")
-    if starting:
-        return codes.platform_outcome(
-            codes.INIT_FAILED, f"function initialization exception, error: instance {how}", "InstanceExited"
-        )
-    return codes.platform_outcome(codes.EXITED, f"function instance {how}", "InstanceExited")

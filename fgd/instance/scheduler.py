@@ -1,15 +1,13 @@
-"""Decides which function version gets an instance, and which instances make room for others.
+"""Decides which function version gets an instance.
 
 Fairness: of the versions that want instances the one that has least memory comes first; each has a bounded waiting
-line of its own; when the node is full, idle instances go first, and a version that has more than another gives up an
-instance after its answer.
+line of its own; when the node is full, some make room for others (`fgd.instance.room`).
 """
 
 import logging
-import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import trio
@@ -21,12 +19,14 @@ from fgd.errors import PlatformError, Unavailable
 from fgd.instance import codes
 from fgd.instance.blanks import BlankPool, discard
 from fgd.instance.budget import Budget
+from fgd.instance.ending import Endings
 from fgd.instance.gate import Gate
 from fgd.instance.instance import Instance, State, draw_id
 from fgd.instance.logtap import LogTap
-from fgd.instance.pool import Pool, outcome_of_end
+from fgd.instance.pool import Pool
 from fgd.instance.prestop import Farewells
 from fgd.instance.recorder import Counters, Recorder
+from fgd.instance.room import Room
 from fgd.instance.sizes import Resizer, Sizes, size_wished, sized
 from fgd.instance.standby import Standby
 from fgd.instance.upkeep import Upkeep
@@ -96,14 +96,15 @@ class Scheduler:
         self.farewells = Farewells(draw_id, stop_extras)
         #: Calls in all waiting lines.
         self.waiting = 0
-        #: Versions for which there is no room on the node.
-        self.starving: OrderedDict[Pool, None] = OrderedDict()
+        self.endings = Endings(self, budget, self.farewells, counters, nursery)
+        self.room = Room(self, budget, self.farewells, self._resizer, counters)
+        #: The same as the room's, looked at after every answer.
+        self.starving = self.room.starving
         self._wanting: OrderedDict[Pool, None] = OrderedDict()
         self._review: set[Pool] = set()
         self._review_wake = trio.Event()
         #: Starts that go on now.
         self.starts = 0
-        self._dying = 0
         self.closed = False
         self._upkeep = Upkeep(self)
         self.configure(config)
@@ -263,64 +264,12 @@ class Scheduler:
             if not self._resizer.take_over(pool):
                 if pool.sizes.full(pool.function):
                     self.end(pool.sizes.idle_longest(pool)[0], "ended: its function wants another memory size")
-                if not self.make_room(pool.function):
+                if not self.room.make(pool.function):
                     self.starving[pool] = None
                     continue
                 self._start(pool)
             if pool.shortage(now) > 0:
                 self._wanting[pool] = None
-
-    def make_room(self, function: Function) -> bool:
-        """Takes the token of one more instance, if there is room or idle ones can make some."""
-        memory_mib = function.memory_mib
-        while not self.budget.take(memory_mib):
-            leaving = self.farewells.stopping
-            if leaving and self.budget.would_fit(memory_mib, self.farewells.leaving_mib, len(leaving)):
-                return False  # it comes when they have stopped
-            victim = self._idle_longest()
-            if victim is None:
-                return False
-            self._counters.evicted()
-            self.end(victim, "evicted: its memory is needed")
-        return True
-
-    def _idle_longest(self) -> Instance | None:
-        best, since = None, math.inf
-        for pool in self.pools.values():
-            for instance in pool.idle:
-                if instance.reserved:
-                    break  # and so are all above it
-                if instance.is_idle and instance.idle_since_s < since:
-                    best, since = instance, instance.idle_since_s
-        return best
-
-    def retire_for_others(self, pool: Pool, instance: Instance) -> bool:
-        """After an answer on a full node: whether this instance shall make room for a version that starves."""
-        if instance.calls:
-            return False
-        now = _perf()
-        for needy in list(self.starving):
-            if needy.sizes is pool.sizes and needy.held_back and instance.is_idle:
-                if pool.waiting and pool.waiting[0].submitted_s < needy.waiting[0].submitted_s:
-                    continue
-                del self.starving[needy]
-                if not self._resizer.move(instance, needy):
-                    self.end(instance, "ended: its function wants another memory size")
-                    self.want(needy)
-                return True
-            if needy.shortage(now) <= 0:
-                del self.starving[needy]
-            elif (
-                not instance.reserved
-                and needy is not pool
-                and (not pool.waiting or needy.share_mib + needy.function.memory_mib < pool.share_mib)
-            ):
-                break
-        else:
-            return False
-        self._counters.evicted()
-        self.end(instance, "retired: another function needs its memory")
-        return True
 
     def _start(self, pool: Pool) -> None:
         self.starts += 1
@@ -339,7 +288,7 @@ class Scheduler:
             log.error("instance of %s not started: %s", function.name, error)
             pool.opening -= 1
             self.start_over()
-            self.release_room(function)
+            self.room.release(function)
             outcome = codes.platform_outcome(codes.INIT_FAILED, f"sandbox could not be made: {error}", "SandboxError")
             outcome.function_error = False
             pool.fail_start([], outcome)
@@ -352,7 +301,7 @@ class Scheduler:
         ):
             # What it was opened for is gone or was served meanwhile.
             self.start_over()
-            self.release_room(function)
+            self.room.release(function)
             self.want(pool)
             await discard(sandbox)
             return
@@ -381,21 +330,14 @@ class Scheduler:
         if self._wanting:
             self._nursery.start_soon(self._pump_soon)
 
-    async def _pump_soon(self) -> None:
-        self._pump()
-
-    def release_room(self, function: Function) -> None:
-        """Gives back the token of an instance that did not come to be."""
-        self.budget.give_back(function.memory_mib)
-        self.feed_starving()
-
-    def feed_starving(self) -> None:
-        """There is more room than before."""
-        if self.starving:
-            self._wanting.update(self.starving)
-            self.starving.clear()
+    def want_again(self, pools: Iterable[Pool]) -> None:
+        """There may be room now for what did not get an instance."""
+        self._wanting.update(dict.fromkeys(pools))
         if self._wanting:
             self._pump()
+
+    async def _pump_soon(self) -> None:
+        self._pump()
 
     def begin(
         self, pool: Pool, function: Function, sandbox: Sandbox, began_s: float, *, pooled: bool,
@@ -460,54 +402,6 @@ class Scheduler:
         """The orderly end of an instance without calls: its pre-stop handler is called first, if it has one."""
         self.farewells.end(instance, reason)
 
-    def heartbeat_failed(self, instance: Instance, reason: str) -> None:
-        """Ends an instance that is not well, and tells its function's log and the metrics why."""
-        function = instance.function
-        log.info("instance %s of %s is ended: %s", instance.id, function.name, reason)
-        text = f"fgd: the instance is ended: {reason}".encode()
-        for request_id in [call.request_id for call in instance.calls.values()] or [""]:
-            instance.tap.text(request_id, 40, time.time(), text)
-        self._counters.heartbeat_failed(function.func_id, function.version)
-        instance.end_code = codes.HEARTBEAT
-        instance.kill(reason)
-
-    def bury(self, instance: Instance, before: State) -> None:
-        """Waits for what is left of a dead instance, then answers its calls."""
-        self._dying += 1
-        # Given back at once, so that an eviction makes room for the start that asked for it.
-        self.budget.give_back(instance.promised_mib)
-        self.farewells.stopping.discard(instance)
-        self._nursery.start_soon(self._bury, instance, before)
-
-    async def _bury(self, instance: Instance, before: State) -> None:
-        report = await instance.sandbox.wait()
-        instance.close()
-        if instance.tap.dropped_total:
-            self._counters.lines_dropped(
-                instance.function.func_id, instance.function.version, instance.tap.dropped_total
-            )
-        self._dying -= 1
-        calls = list(instance.calls.values())
-        instance.calls.clear()
-        starting = before is State.STARTING
-        reason = instance.end_reason or report.reason
-        outcome = outcome_of_end(reason, report.oom_kills, report.status, report.signal, starting=starting)
-        if instance.end_code:
-            outcome = codes.platform_outcome(instance.end_code, f"function instance ended: {reason}", "HeartbeatFailed")
-        if starting:
-            if calls or not instance.end_reason:
-                self.record_start(instance, outcome.code)
-                instance.pool.fail_start(calls, outcome, everyone=reason.startswith("mount /"))
-        elif calls:
-            log.info("instance %s of %s ended: %s", instance.id, instance.function.name, outcome.body.decode())
-            for call in calls:
-                copy = codes.platform_outcome(outcome.code, "", "")
-                copy.body = outcome.body
-                copy.duration_us = int((_perf() - call.sent_s) * 1e6)
-                instance.pool.complete(call, copy, instance.id)
-        self.feed_starving()
-        self.want(instance.pool)
-
     # --- time --------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -544,7 +438,7 @@ class Scheduler:
     def count(self) -> dict[str, int]:
         """Instances by state, and those that are frozen."""
         counts = {"starting": 0, "idle": 0, "busy": 0, "frozen": 0, "draining": 0}
-        counts["ending"] = self._dying + len(self.farewells.stopping)
+        counts["ending"] = self.endings.dying + len(self.farewells.stopping)
         for pool in self.pools.values():
             for instance in pool.instances:
                 if instance.state is State.STARTING:
@@ -583,5 +477,5 @@ class Scheduler:
         for instance in list(self.farewells.stopping):
             instance.kill("fgd is shutting down")
         with trio.move_on_after(5):
-            while self._dying:
+            while self.endings.dying:
                 await trio.sleep(0.01)

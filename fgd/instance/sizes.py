@@ -134,4 +134,4 @@ class Resizer:
         instance.pool.rejoin(instance)
         self._scheduler.want(pool)
         if spare_mib:
-            self._scheduler.feed_starving()
+            self._scheduler.room.feed()

@@ -50,7 +50,7 @@ class Standby:
             for _ in range(self._pool.reserve.wanted):
                 while self._scheduler.starts >= self._scheduler.config.starts_at_once:
                     await trio.sleep(_TURN_S)
-                if self._failed or not self._scheduler.make_room(self._function):
+                if self._failed or not self._scheduler.room.make(self._function):
                     break
                 self._scheduler.starts += 1
                 self._start(nursery)
@@ -86,7 +86,7 @@ class Standby:
         self._opening -= 1
         if sandbox is None:
             self._scheduler.start_over()
-            self._scheduler.release_room(self._function)
+            self._scheduler.room.release(self._function)
         else:
             self._instances.add(
                 self._scheduler.begin(self._pool, self._function, sandbox, began_s, pooled=False, standby=self)

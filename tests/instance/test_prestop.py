@@ -199,6 +199,39 @@ def test_evicted_instance_keeps_its_memory_until_it_has_stopped_and_the_needy_on
     run(body)
 
 
+def test_after_an_answer_no_more_instances_retire_than_the_needy_one_needs() -> None:
+    async def body() -> None:
+        async with bench(memory_mib=256) as b:
+            busy = [b.call(TARGET) for _ in range(2)]
+            sandboxes = [await b.host.next() for _ in range(2)]
+            ids = []
+            for sandbox in sandboxes:
+                await sandbox.frame(frames.INIT)
+                sandbox.ready()
+                ids.append((await sandbox.invocation())[0])
+            needy = b.call(function("needy"))
+            await b.settle()
+            for sandbox, call_id, waiting in zip(sandboxes, ids, busy, strict=True):
+                sandbox.answer(call_id)
+                assert 0 == (await waiting.outcome()).code
+            stop_id, _, _ = await _stopped(sandboxes[0])
+            await b.settle()
+
+            assert [] == sandboxes[1].unread()
+            assert not needy.outcomes
+
+            sandboxes[0].answer(stop_id, b"")
+            new = await b.host.next()
+            await new.frame(frames.INIT)
+            new.ready()
+            new.answer((await new.invocation())[0])
+
+            assert 0 == (await needy.outcome()).code
+            assert sandboxes[1].exit_report is None
+
+    run(body)
+
+
 def test_stopping_instance_does_not_count_against_the_maximum() -> None:
     async def body() -> None:
         async with bench() as b:
