@@ -85,7 +85,7 @@ class Config:
         1.0, "Wait before the first retry; doubles with each, up to 5 minutes.", low=0
     )
     delivery_workers: int = _setting(
-        16, "Outcomes of asynchronous invocations being delivered to their destinations at once.", low=1, high=1000
+        32, "Outcomes of asynchronous invocations being delivered to their destinations at once.", low=1, high=1000
     )
     delivery_timeout_s: float = _setting(
         10.0, "A destination must have taken an outcome within this.", low=0.1, high=300

@@ -5,6 +5,7 @@ loaded or whose hook fails is left out and listed with its error; it never keeps
 """
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -18,6 +19,8 @@ from fgd import hookspecs
 log = logging.getLogger(__name__)
 
 GROUP: Final = "fgd"
+#: Different things that went wrong with one plugin, the latest ones.
+_REPORTS_KEPT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class PluginManager:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         self._states: dict[str, PluginState] = {}
+        self._reported: dict[str, deque[str]] = {}
         for module in builtins:
             self._register(module, PluginState(module.__name__.removeprefix("fgd.builtin."), "", True))
         for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda one: one.name):
@@ -82,8 +86,11 @@ class PluginManager:
         return given
 
     def report(self, name: str, error: str) -> None:
-        """Notes what went wrong with a plugin later."""
-        self._states[name] = replace(self._states[name], error=error)
+        """Notes what went wrong with a plugin later, beside what it was told before."""
+        before = self._reported.setdefault(name, deque(maxlen=_REPORTS_KEPT))
+        if error not in before:
+            before.append(error)
+        self._states[name] = replace(self._states[name], error="; ".join(before))
 
     def _register(self, plugin: Any, state: PluginState) -> None:
         if state.name in self._states:
@@ -107,4 +114,5 @@ class PluginManager:
     def _broken(self, state: PluginState, what: str, error: BaseException) -> None:
         text = f"{what}: {type(error).__name__}: {error}"
         log.error("plugin %s %s", state.name, text, exc_info=error)
-        self._states[state.name] = replace(state, error=text)
+        self._states[state.name] = state
+        self.report(state.name, text)

@@ -119,9 +119,14 @@ def test_of_two_with_one_name_the_first_stays_and_both_are_listed(found: Found) 
 def test_what_goes_wrong_later_is_remembered(found: Found) -> None:
     found.add("p_good", GOOD)
     manager = found.manager()
-    manager.report("p-good", "blocks")
+    for text in ("blocks", "blocks", "fails"):
+        manager.report("p-good", text)
+    two = [state.error for state in manager.states()]
+    for number in range(10):
+        manager.report("p-good", f"error {number}")
 
-    assert ["blocks"] == [state.error for state in manager.states()]
+    assert ["blocks; fails"] == two
+    assert ["error 7; error 8; error 9"] == [state.error for state in manager.states()]
 
 
 def test_every_public_name_and_hook_is_documented() -> None:

@@ -105,8 +105,13 @@ class BucketDestination:
             _replace(folder, name, delivery.document)
 
     def _sweep(self) -> None:
-        """Removes the files whose day has come."""
-        if self._root is None or not (self._root / _LISTS).is_dir():
+        """Removes the files whose day has come. A folder that cannot be written to is told at the start, by raising."""
+        if self._root is None:
+            return
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o750)
+        if not os.access(self._root, os.W_OK | os.X_OK):
+            raise PermissionError(f"destination_dir: {self._root} cannot be written to by the daemon's user")
+        if not (self._root / _LISTS).is_dir():
             return
         today = datetime.fromtimestamp(self._now_s(), UTC).date().isoformat()
         with _folder(self._root, (_LISTS,), make=False) as lists:

@@ -83,7 +83,10 @@ class WebhookDestination:
     kind = "Webhook"
 
     def __init__(self, node: Node) -> None:
-        self._allowed = [parse_url(text) for text in node.config.webhook_urls.split()]
+        try:
+            self._allowed = [parse_url(text) for text in node.config.webhook_urls.split()]
+        except BadDestination as error:
+            raise ValueError(f"setting webhook_urls: {error}") from error
         # Reading the system's certificates takes 50 ms.
         self._ssl = ssl.create_default_context() if self._allowed else None
 

@@ -132,9 +132,15 @@ def test_what_a_crash_left_in_a_list_removes_nothing_else(tmp_path: Path) -> Non
 
 def test_nothing_to_tidy_is_no_error(tmp_path: Path) -> None:
     trio.run(BucketDestination(PlainNode()).tidy)
-    trio.run(BucketDestination(PlainNode(destination_dir=tmp_path / "none")).tidy)
+    trio.run(BucketDestination(PlainNode(destination_dir=tmp_path / "a/b")).tidy)
 
-    assert [] == list(tmp_path.iterdir())
+    assert [] == list((tmp_path / "a/b").iterdir())
+
+
+def test_a_folder_that_cannot_be_used_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError):
+        trio.run(BucketDestination(PlainNode(destination_dir=tmp_path / "file")).tidy)
 
 
 def test_a_file_that_cannot_be_finished_leaves_nothing(tmp_path: Path) -> None:

@@ -153,6 +153,11 @@ def test_only_what_is_below_a_listed_url_is_possible(url: str, allowed: str, pos
             kind.parse({"url": url})
 
 
+def test_a_wrong_setting_names_itself() -> None:
+    with pytest.raises(ValueError, match=r"^setting webhook_urls: url: must be http"):
+        WebhookDestination(PlainNode(webhook_urls="https://hooks.test/ ftp://hooks.test/"))
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.169.254", "0.0.0.0", "::ffff:127.0.0.1", "fe80::1"])
 def test_a_name_that_leads_to_this_machine_is_refused(hooks: Hooks, address: str) -> None:
     class Resolver(trio.abc.HostnameResolver):
