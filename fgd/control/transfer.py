@@ -118,6 +118,10 @@ class Transfer:
         _package(settings.get("package"), "file_code: package")
         wanted = {**{key: value for key, value in settings.items() if key not in _CODE_FIELDS}}
         wanted |= {"func_name": name, "package": package}
+        for field in ("user_data", "encrypted_user_data"):
+            # Whoever writes YAML by hand writes names and values, not JSON in a string.
+            if isinstance(variable := wanted.get(field), dict):
+                wanted[field] = variables.text_of(variable)
         self._name_dependencies(project_id, wanted)
         missing = _secrets(wanted, given)
         new = parse_new(wanted, installed, self._functions.facets, project_id, exported_upload(wanted, archive))

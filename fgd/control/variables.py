@@ -80,7 +80,7 @@ def check_together(plain: Mapping[str, str], secret: Mapping[str, str]) -> None:
         )
 
 
-def text_of(values: Mapping[str, str]) -> str:
+def text_of(values: Mapping[str, object]) -> str:
     """Variables as the fields carry them."""
     return msgspec.json.encode(dict(values)).decode()
 

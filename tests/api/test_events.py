@@ -2,6 +2,7 @@
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -104,6 +105,15 @@ def test_ten_are_the_most_and_a_name_is_taken_once(api: Api) -> None:
     status, answer = _create(api, "ten", "eleventh", b64(11))
     assert (403, "FSS.1068") == (status, answer["error_code"])
     assert answer["error_msg"].startswith("name:")
+
+
+def test_ten_are_the_most_at_the_same_time_too(api: Api) -> None:
+    api.function("crowd")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: _create(api, "crowd", f"e{number}", b64(number))[0], range(24)))
+
+    assert 10 == answers.count(200) == len(_list(api, "crowd"))
+    assert 14 == answers.count(403)
 
 
 def test_an_event_can_be_renamed_but_not_to_a_name_that_is_taken(api: Api) -> None:

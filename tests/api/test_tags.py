@@ -10,6 +10,7 @@ import pytest
 from huaweicloudsdkfunctiongraph import v2 as sdk
 
 from fgd.config import Config
+from fgd.errors import StorageFull
 from tests.api.harness import Api, running_api
 from tests.api.test_sdk import client, new_function
 
@@ -93,6 +94,21 @@ def test_a_function_is_created_with_its_tags_or_not_at_all(api: Api) -> None:
     status, answer = api.v2("PUT", api.of("born") + "/config", {"tags": "a=1"})
     assert (400, "FSS.0400") == (status, answer["error_code"])
     assert answer["error_msg"].startswith("tags:")
+
+
+def test_a_function_that_could_not_be_stored_leaves_no_tags(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(functions: object) -> None:
+        raise StorageFull("catalog.db: the disk is full")
+
+    with running_api(tmp_path, Config()) as broken:
+        with monkeypatch.context() as patch:
+            patch.setattr(broken.services.functions._catalog, "put_functions", full)
+            assert 503 == _create(broken, "lost", "a=1")[0]
+        assert 200 == _create(broken, "lost", "")[0]
+        assert {} == _tags(broken, "lost")
+        assert [] == broken.send("GET", f"/v2/{broken.keys['project_id']}/functions/tags")[1]["tags"]
 
 
 def test_tags_end_with_their_function(api: Api) -> None:

@@ -253,6 +253,10 @@ FILES: list[tuple[str, Mapping[str, bytes | str], int, str, str]] = [
     ("bad memory", {"f.yaml": PLAIN + "memory_size: 129\n", "f.zip": CODE}, 400, "FSS.1007", "memory_size"),
     ("no runtime", {"f.yaml": "func_name: f", "f.zip": CODE}, 400, "FSS.1005", "runtime"),
     ("bad tags", {"f.yaml": PLAIN + "tags: [{key: _sys_a}]\n", "f.zip": CODE}, 400, "FSS.0400", "tags[0].key"),
+    ("bad variables", {"f.yaml": PLAIN + "user_data: {a: 1}\n", "f.zip": CODE}, 400, "FSS.1009", "user_data"),
+    ("deep variables", {"f.yaml": PLAIN + "user_data: {a: {b: [1]}}\n", "f.zip": CODE}, 400, "FSS.1009", "user_data"),
+    ("odd variables", {"f.yaml": PLAIN + "user_data: {a: .nan, b: 2024-01-01}\n", "f.zip": CODE}, 400, "FSS.1009",
+     "user_data"),
     ("bad secrets", {"f.yaml": PLAIN + "encrypted_user_data: '[]'\n", "f.zip": CODE}, 400, "FSS.1009",
      "encrypted_user_data"),
     ("dependencies", {"f.yaml": PLAIN + "dependencies: [{name: pandas, version: 2}]\n", "f.zip": CODE}, 400, "FSS.1024",
@@ -333,6 +337,10 @@ def test_files_made_by_others_are_read_too(api: Api) -> None:
     file = zipped({"x/f.yml": json.dumps(shown), "x/code.zip": CODE, "__MACOSX/x/._f.yml": b"\0", "readme": "hi"})
     status, answer = load(api, "read", file)
     assert (200, "mine") == (status, answer["description"]), answer
+
+    file = zipped({"f.yaml": PLAIN + "user_data: {colour: blue}\nencrypted_user_data: {pin: '1'}\n", "f.zip": CODE})
+    answer = load(api, "by-hand", file)[1]
+    assert ('{"colour":"blue"}', '{"pin":"******"}') == (answer["user_data"], answer["encrypted_user_data"])
 
     many = "- {func_name: a, runtime: Python3.12}\n- {func_name: b, runtime: Python3.9, package: p}\n"
     file = zipped({"f.yaml": many, "f.zip": CODE})
