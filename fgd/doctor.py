@@ -17,6 +17,7 @@ from fgd.linux.cgroup_v1 import CONTROLLERS as V1_CONTROLLERS
 from fgd.linux.cgroup_v1 import mounted_controllers
 from fgd.linux.cgroup_v2 import CONTROLLERS as V2_CONTROLLERS
 from fgd.runtime import RuntimeFilesError, discover
+from fgd.shares import parse_exports, parse_roots
 from fgd.units import GIB, MIB
 
 type State = Literal["ok", "warn", "fail"]
@@ -54,6 +55,7 @@ def run_checks(config: Config | None = None, state_dir: Path | None = None) -> l
         lambda: _ids(settings), lambda: _account(settings), _interpreters, lambda: _nsjail(settings),
         lambda: _open_files(settings), lambda: _processes(settings), lambda: _memory(settings),
         lambda: _disk(folder), _core_dumps, _overlays, lambda: _public_dependencies(settings),
+        lambda: _mounts(settings),
     ]  # fmt: skip
     return [check() for check in checks]
 
@@ -294,6 +296,18 @@ def _disk(folder: Path) -> Check:
         "Code, logs and acknowledged events are stored there; when it is full, new ones are refused.",
         "Make room, or put the state directory elsewhere.",
     )  # fmt: skip
+
+
+def _mounts(config: Config) -> Check:
+    roots, exports = parse_roots(config.mount_roots), parse_exports(config.nfs_servers)
+    gone = [root.path for root in roots if not Path(root.path).is_dir()]
+    if gone:
+        return Check("mounts", "fail", f"no directory: {', '.join(gone)}", "fgd does not start.",
+                     "Make them, or take them out of mount_roots.")  # fmt: skip
+    if exports and not probe.knows_filesystem("nfs"):
+        return Check("mounts", "fail", "no NFS client in the kernel", "No disk of nfs_servers can be mounted.",
+                     "Install the kernel's nfs module.")  # fmt: skip
+    return Check("mounts", "ok", f"{len(roots)} host directories, {len(exports)} NFS exports are offered")
 
 
 def _core_dumps() -> Check:

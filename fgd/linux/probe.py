@@ -119,6 +119,14 @@ def try_overlay() -> str:
     return ""
 
 
+def knows_filesystem(name: str) -> bool:
+    """Whether the kernel has a file system, or a module for it."""
+    with suppress(OSError):
+        if name in Path("/proc/filesystems").read_text("ascii").split():
+            return True
+    return any(Path("/lib/modules", os.uname().release, "kernel", "fs").glob(f"{name}/{name}.ko*"))
+
+
 def total_memory_mib() -> int:
     """The host's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)

@@ -84,6 +84,7 @@ class Launcher:
         self._deadline_s: float = settings["open_deadline_s"]
         #: Blocks of ids, the longest unused first: an id is not given anew while anything of it could be around.
         self._blocks = deque(range(1, settings["sandboxes_max"] + 1))
+        self._disks = Disks(loop, settings["disks"])
         self._cgroups = open_cgroup_root(settings["name"])
         for name in self._cgroups.sweep():
             complain(f"removed what was left of sandbox {name}")
@@ -92,7 +93,6 @@ class Launcher:
         self._zygotes: dict[str, Zygote] = {}
         self._all_zygotes: set[Zygote] = set()
         self._waiting: dict[str, list[Open]] = {}
-        self._disks = Disks(loop, settings["disks"])
         self._disks.on_state = lambda export, share, state: self._tell(["share", export, share, state])
         #: Ids of this host's accounts, which no function gets.
         self._accounts: tuple[set[int], set[int]] = (set(settings["uids"]), set(settings["gids"]))

@@ -57,8 +57,10 @@ class _Helper:
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
-            run(theirs.fileno())
-            os._exit(1)
+            try:
+                run(theirs.fileno())
+            finally:  # it must never go on as a second launcher
+                os._exit(1)
         theirs.close()
         self._pidfd = os.pidfd_open(self._pid)
         loop.watch(self.socket.fileno(), self._message)
@@ -251,14 +253,11 @@ class Disks:
             settings: "roots" [[path, read only]], "exports" [[host, path, version, read only]], "limit_s".
 
         Raises:
-            OSError: a root is not there.
+            ValueError: a root is not there.
         """
         self._loop = loop
         self._limit_s: float = settings["limit_s"]
-        self.roots = [
-            Root(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), read_only)
-            for path, read_only in settings["roots"]
-        ]
+        self.roots = [Root(_open_root(path), read_only) for path, read_only in settings["roots"]]
         self.exports = [Export(*values) for values in settings["exports"]]
         self._shares: dict[tuple[int, str], Share] = {}
         #: Told of each change: number of the export, share, state.
@@ -357,6 +356,13 @@ class Disks:
         """Unmounts everything."""
         for share in list(self._shares.values()):
             share.end("")
+
+
+def _open_root(path: str) -> int:
+    try:
+        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ValueError(f"mount_roots: {path}: {error.strerror}; make it, or take it out of the settings") from error
 
 
 def _disk_ranges(first_id: int, owner: int, kernel_id: int) -> list[tuple[int, int, int]]:

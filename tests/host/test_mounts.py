@@ -323,3 +323,10 @@ def test_no_sandbox_gets_the_ids_of_an_account_of_the_host(disks: Disks) -> None
         return str(caught.value)
 
     assert "this host has an account" in disks.run(main)
+
+
+def test_a_root_that_is_not_there_ends_the_start_with_its_name(disks: Disks) -> None:
+    disks.root.rmdir()
+
+    with pytest.raises(SandboxError, match=r"mount_roots: .*/disk: No such file or directory"):
+        disks.look("out = 1")

@@ -17,6 +17,7 @@ from fgd.clock import new_request_id
 from fgd.config import Config
 from fgd.errors import SandboxError
 from fgd.instance.budget import Budget
+from fgd.instance.gate import Gate, Mounter
 from fgd.instance.recorder import Recorder
 from fgd.instance.scheduler import Scheduler
 from fgd.linux.reactor import Reactor
@@ -40,6 +41,7 @@ class PlayedSandbox:
         os.set_blocking(self.output_fd, False)
         self.exit_report: ExitReport | None = None
         self.bound: Binding | None = None
+        self.own_ids: Owner | None = None
         self.frozen = False
         self.freezes = 0
         self.resizes: list[Limits] = []
@@ -133,6 +135,7 @@ class PlayedHost:
         if self.broken:
             raise SandboxError("cgroup: no space left on device")
         sandbox = PlayedSandbox(f"sb{len(self.opened)}", runtime)
+        sandbox.own_ids = own_ids
         self.opened.append(sandbox)
         self._send.send_nowait(sandbox)
         return sandbox
@@ -265,7 +268,9 @@ class Waiting:
 
 
 @asynccontextmanager
-async def bench(*, memory_mib: int = 4096, **settings: Any) -> AsyncIterator[Bench]:
+async def bench(
+    *, memory_mib: int = 4096, mounter: Mounter | None = None, **settings: Any
+) -> AsyncIterator[Bench]:  # fmt: skip
     config = replace(Config(), **({"blank_pool": 0, "blank_pool_max": 0} | settings))
     host, book, reactor = PlayedHost(), Book(), Reactor()
     tally = Tally()
@@ -277,11 +282,12 @@ async def bench(*, memory_mib: int = 4096, **settings: Any) -> AsyncIterator[Ben
 
     async with trio.open_nursery() as nursery:
         recorder = Recorder(book, tally)
+        gate = None if mounter is None else Gate(mounter, nursery)
         scheduler = Scheduler(
             config, host=host, reactor=reactor, nursery=nursery, budget=Budget(memory_mib, 1000), book=book,
             recorder=recorder, counters=tally,
             binding=lambda f: Binding(f.code_digest, Limits.for_memory(f.memory_mib)),
-            init_document=lambda f, *ids: json.dumps({"handler": f.handler, "ids": ids}).encode(),
+            init_document=lambda f, *ids: json.dumps({"handler": f.handler, "ids": ids}).encode(), gate=gate,
         )  # fmt: skip
         nursery.start_soon(drain)
         nursery.start_soon(scheduler.run)

@@ -96,3 +96,24 @@ def test_a_kernel_without_overlayfs_is_a_warning(monkeypatch: pytest.MonkeyPatch
     check = by_name(doctor.run_checks())["dependencies"]
 
     assert ("warn", "overlayfs: No such device") == (check.state, check.found)
+
+
+def test_disks_that_cannot_be_offered_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(**settings: tuple[str, ...]) -> doctor.Check:
+        return by_name(doctor.run_checks(Config(**settings)))["mounts"]  # type: ignore[arg-type]
+
+    assert ("ok", "1 host directories, 0 NFS exports are offered") == (
+        check(mount_roots=(str(tmp_path),)).state,
+        check(mount_roots=(str(tmp_path),)).found,
+    )
+    assert ("fail", f"no directory: {tmp_path}/none") == (
+        check(mount_roots=(f"x={tmp_path}/none",)).state,
+        check(mount_roots=(f"x={tmp_path}/none",)).found,
+    )
+    monkeypatch.setattr(probe, "knows_filesystem", lambda name: False)
+    assert "fail" == check(nfs_servers=("nas:/export",)).state
+
+
+def test_the_kernel_is_asked_for_its_file_systems() -> None:
+    assert probe.knows_filesystem("tmpfs")
+    assert not probe.knows_filesystem("nosuchfs")
