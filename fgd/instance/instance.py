@@ -112,9 +112,9 @@ class Instance:
     __slots__ = (
         "_abandoned", "_channel", "_memory_max_bytes", "_output_fd", "_reactor", "_wall_offset_s", "assigned", "calls",
         "capacity", "end_code", "end_reason", "farewell", "frozen", "function", "heartbeat", "id", "idle_since_s",
-        "init_request_id", "keeps_size", "last_request_id", "load_request_id", "loaded_s", "pool", "pooled",
-        "promised_mib", "ready", "ready_s", "reserved", "retiring", "sandbox", "sandbox_us", "standby", "started_s",
-        "state", "tap",
+        "init_request_id", "last_request_id", "load_request_id", "loaded_s", "pool", "pooled", "promised_mib", "ready",
+        "ready_s", "refused_mib", "reserved", "retiring", "sandbox", "sandbox_us", "standby", "started_s", "state",
+        "tap",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", function: Function, sandbox: Sandbox, reactor: Reactor, tap: LogTap) -> None:
@@ -154,8 +154,8 @@ class Instance:
         self.end_code = 0
         #: Its token of the node's budget.
         self.promised_mib = function.memory_mib
-        #: Whether the kernel has refused it another size.
-        self.keeps_size = False
+        #: Sizes that the kernel has refused it.
+        self.refused_mib: tuple[int, ...] = ()
         self.heartbeat: Heartbeat | None = None
         #: Set while it stops.
         self.farewell: Farewell | None = None

@@ -98,7 +98,7 @@ class Resizer:
         """
         function = pool.function
         more_mib = function.memory_mib - instance.promised_mib
-        if instance.keeps_size or (more_mib > 0 and not self._budget.grow(more_mib)):
+        if function.memory_mib in instance.refused_mib or (more_mib > 0 and not self._budget.grow(more_mib)):
             return False
         if more_mib > 0:
             instance.promised_mib += more_mib
@@ -122,7 +122,7 @@ class Resizer:
         if refusal:
             log.info("instance %s of %s keeps its size: %s", instance.id, function.name, refusal)
             # Tried again, it would most likely be refused again, and each time a call would wait for that.
-            instance.keeps_size = True
+            instance.refused_mib += (function.memory_mib,)
             pool.instances.discard(instance)
             home.instances.add(instance)
             instance.pool = home

@@ -11,6 +11,7 @@ from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
 from fgd.testing.host import eventually
 from tests.e2e.signing import signed_headers
+from tests.e2e.sources import ECHO
 
 #: Gives what its context and its initializer's context hand out.
 TELLS = """\
@@ -129,6 +130,17 @@ def test_asynchronous_invocations_are_handed_credentials(
         return "token of 64 async" in api.request("GET", f"/fgd/v1/functions/{urn}/logs").text
 
     assert eventually(logged, 10)
+
+
+def test_a_pre_stop_handler_has_credentials(
+    api: Client, deploy: Callable[..., str], agency: Callable[..., str]
+) -> None:
+    source = ECHO + "def bye(context):\n    print('token of', len(context.getToken()))\n"
+    urn = deploy(source, xrole=agency(), pre_stop_handler="index.bye")
+    assert api.invoke(urn).status == 200
+    assert api.replace_code(urn, source + "# new\n").status == 200
+
+    assert eventually(lambda: "token of 64" in api.request("GET", f"/fgd/v1/functions/{urn}/logs").text)
 
 
 def test_the_daemons_log_and_disk_hold_no_token(
