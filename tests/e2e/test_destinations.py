@@ -166,3 +166,18 @@ def test_plugins_are_listed(rig: Rig) -> None:
 
     assert (one["builtin"], one["hooks"], one["error"]) == (True, ["fgd_destinations"], "")
     assert one["destinations"] == ["FunctionGraph", "OBS", "Webhook"]
+
+
+def test_an_event_by_an_alias_follows_the_settings_of_the_version_that_ran_it(rig: Rig) -> None:
+    urn = rig.api.deploy("aliased", ECHO)
+    rig.aim(urn, on_success=("OBS", {"bucket": "of-latest"}))
+    base = urn.rpartition(":")[0]
+    assert rig.api.functions("POST", f"/{urn}/versions", {"version": "v1"}).status == 200
+    assert rig.api.functions("POST", f"/{urn}/aliases", {"name": "live", "version": "v1"}).status == 200
+    rig.aim(f"{base}:v1", on_success=("OBS", {"bucket": "of-v1"}))
+    request_id = enqueued(rig.api, f"{base}:!live", {})
+
+    assert eventually(lambda: len(rig.files("of-v1")) == 1)
+    context = json.loads(rig.files("of-v1")[0].read_text())["request_context"]
+    assert (context["request_id"], context["function_urn"]) == (request_id, f"{base}:v1")
+    assert rig.files("of-latest") == []
