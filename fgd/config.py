@@ -1,10 +1,13 @@
 """Settings: one table of name, default, unit and help, from which the file is checked and the page is generated."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_origin, get_type_hints
 
+from fgd.network import BadNetwork, Network, addresses, check_apart, parse_networks, public_network, ranges
 from fgd.shares import BadShare, parse_exports, parse_owners, parse_roots
 
 
@@ -112,6 +115,30 @@ class Config:
     )
     log_bytes_per_s: int = _setting(4194304, "Log bytes per second kept of one instance.", low=1024)
     log_keep_days: int = _setting(7, "Days that logs are kept.", low=1, high=3650)
+    network: str = _setting(
+        "auto",
+        "Network of functions that name none: public (out through the host), none, or auto (public where the host can "
+        "do it, else none).",
+        choices=("auto", "public", "none"),
+    )
+    public_subnet: str = _setting(
+        "10.213.0.0/16", "Addresses of instances on the public network; nothing else near the host may have them."
+    )
+    public_blocks: tuple[str, ...] = _setting(
+        ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        "What the public network does not reach, besides the host itself, link-local and other instances.",
+    )
+    resolvers: tuple[str, ...] = _setting(
+        (), "Name servers of the public network; none given: the host's, but for those on its loopback."
+    )
+    api_inside: str = _setting(
+        "agency",
+        "Whose instances reach fgd's own API at FGD_API_ENDPOINT: of functions with an agency, always, never.",
+        choices=("agency", "always", "never"),
+    )
+    networks: Mapping[str, Network] = _setting(
+        MappingProxyType({}), "Named networks, a table `[networks.NAME]` each; see [networks](networks.md)."
+    )
     mount_roots: tuple[str, ...] = _setting(
         (), "Host directories that functions may mount, `[NAME=]/PATH [ro]` each; see mounts.md."
     )
@@ -141,6 +168,9 @@ def parse_config(values: dict[str, Any]) -> Config:
         if name not in known:
             raise ConfigError(f"{name}: no such setting; see docs/configuration.md for all of them")
         want, meta = hints[name], known[name].metadata
+        if name == "networks":
+            values[name] = _networks(value)
+            continue
         if want is float and type(value) is int:
             values[name] = value = float(value)
         if get_origin(want) is tuple:
@@ -160,7 +190,22 @@ def parse_config(values: dict[str, Any]) -> Config:
             parse(getattr(config, name))
         except BadShare as error:
             raise ConfigError(f"{name}: {error}") from None
+    try:
+        check_apart([public_network(config.public_subnet, config.sandboxes_max), *config.networks.values()])
+        ranges("public_blocks", config.public_blocks)
+        addresses("resolvers", config.resolvers)
+    except BadNetwork as error:
+        raise ConfigError(str(error)) from None
     return config
+
+
+def _networks(value: object) -> Mapping[str, Network]:
+    if not isinstance(value, dict):
+        raise ConfigError("networks: must be tables, [networks.NAME] each")
+    try:
+        return MappingProxyType(parse_networks(value))
+    except BadNetwork as error:
+        raise ConfigError(str(error)) from None
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import psutil
@@ -43,11 +44,13 @@ from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.mounts import MountsFacet
+from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
+from fgd.control.networks import Networks
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
 from fgd.control.reserved import Reservations
@@ -81,10 +84,12 @@ from fgd.linux.reactor import Reactor
 from fgd.log import set_up_logging
 from fgd.metrics import Metrics
 from fgd.model import Alias
+from fgd.network import PUBLIC
 from fgd.plugin_manager import PluginManager, PluginState
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
+from fgd.sandbox.network_survey import Survey, survey
 from fgd.shares import parse_exports, parse_owners, parse_roots
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
@@ -129,6 +134,7 @@ class _Prepared:
     inherited: list[socket.socket]
     launcher: socket.socket
     runtimes: list[RuntimeInstall]
+    survey: Survey
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -186,10 +192,16 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
     _RUNTIME_CACHE.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
     runtimes = discover(cache=_RUNTIME_CACHE)
     _allow_open_files()
+    # One folder of cgroups per state directory: a later daemon finds what an earlier one left.
+    name = "d" + hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:12]
+    found = survey(config, name)
+    if found.lack and config.network == PUBLIC:
+        raise startup.StartError(f"network: this host has no public network: {found.lack}; set auto or none")
+    if found.lack:
+        log.warning("functions have no network: %s", found.lack)
     launcher, _ = spawn_launcher(
         LauncherSettings(
-            # One folder of cgroups per state directory: a later daemon finds what an earlier one left.
-            name="d" + hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:12],
+            name=name,
             code_root=state_dir / "code",
             first_uid=config.first_uid + 65536,
             sandboxes_max=config.sandboxes_max,
@@ -200,6 +212,7 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
             nfs_exports=parse_exports(config.nfs_servers),
             nfs_owners=parse_owners(config.nfs_owners),
             mount_limit_s=config.mount_timeout_s,
+            networks=found.plan,
         )
     )
     paths = startup.needed_paths(state_dir, runtimes)
@@ -210,7 +223,7 @@ def _prepare(args: argparse.Namespace) -> _Prepared:
     make_reachable(paths)
     drop_privileges(account.uid, account.gid)
     os.chdir(state_dir)
-    return _Prepared(config, config_path, state_dir, host, port, admin, inherited, launcher, runtimes)
+    return _Prepared(config, config_path, state_dir, host, port, admin, inherited, launcher, runtimes, found)
 
 
 def _allow_open_files() -> None:
@@ -274,6 +287,8 @@ class _Node:
             stack.push_async_callback(history.aclose)
             agency_store = AgencyStore(catalog)
             roster = Roster(await agency_store.agencies())
+            found = prepared.survey
+            networks = Networks(found.default, config.networks, found.public, found.lack, config.api_inside)
             facets = (
                 TagsFacet(),
                 DependencyFacet(config, dependencies),
@@ -281,6 +296,7 @@ class _Node:
                 AgencyFacet(roster.has),
                 MountsFacet(disks),
                 ReservedFacet(lambda function: reservations.of_version(function)),
+                NetworkFacet(networks, directory.all_versions, IPv4Network(config.public_subnet)),
             )
             functions = Functions(
                 config,
@@ -311,7 +327,7 @@ class _Node:
             recorder = Recorder(book, metrics)
             reactor = Reactor()
 
-            furnisher = Furnisher(functions, handout, disks)
+            furnisher = Furnisher(functions, handout, disks, networks)
             scheduler = Scheduler(
                 config,
                 host=host,
@@ -325,6 +341,7 @@ class _Node:
                 stop_extras=furnisher.stop_extras,
                 counters=metrics,
                 gate=Gate(disks, nursery),
+                network=networks.of,
             )
             for function in directory.all_versions():
                 scheduler.function_changed(None, function)
@@ -387,6 +404,7 @@ class _Node:
                 functions=lambda: len(directory),
                 async_waiting=lambda: queue.waiting,
                 deliveries=lambda: (deliverer.open, deliverer.failed),
+                network=networks.summary,
             )
             test_events = SavedEvents(functions, SavedEventStore(catalog.database), clock.time_s)
             trigger_store = TriggerStore(catalog.database)
@@ -431,6 +449,7 @@ class _Node:
                 keyring=keyring,
                 logs=book,
                 runtimes=lambda: {install.id: _shown(install) for install in prepared.runtimes},
+                networks=networks.shown,
                 status=status.document,
                 instances=status.instances,
                 metrics=status.metrics,
@@ -449,7 +468,9 @@ class _Node:
                 time_s=clock.time_s,
                 cold_parts=_cold_parts,
                 extras=handout.extras,
+                subnets={name: network.subnet for name, network in config.networks.items()},
             )
+            host.doors = gateway.doors
             listeners = [Listener(prepared.admin, admin=True)]
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
             listeners += [Listener(sock) for sock in tcp]
@@ -478,6 +499,9 @@ class _Node:
             await self._stop.wait()
             await self._shut_down(gateway, queue, scheduler)
             await book.flush()
+            # While its reader still runs, which is what this waits for: when we have ended, systemd kills the launcher,
+            # and it shall have removed everything by then.
+            await host.aclose()
             nursery.cancel_scope.cancel()
 
     async def _shut_down(self, gateway: Gateway, queue: AsyncQueue, scheduler: Scheduler) -> None:

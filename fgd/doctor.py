@@ -16,7 +16,11 @@ from fgd.linux.cgroup import unified_mount
 from fgd.linux.cgroup_v1 import CONTROLLERS as V1_CONTROLLERS
 from fgd.linux.cgroup_v1 import mounted_controllers
 from fgd.linux.cgroup_v2 import CONTROLLERS as V2_CONTROLLERS
+from fgd.linux.nft import Nft, find_nft
+from fgd.linux.rtnetlink import Netlink
+from fgd.network import NONE, PUBLIC
 from fgd.runtime import RuntimeFilesError, discover
+from fgd.sandbox.network_survey import survey
 from fgd.shares import parse_exports, parse_roots
 from fgd.units import GIB, MIB
 
@@ -25,6 +29,8 @@ _OLDEST_KERNEL = (5, 12)
 _IDS_PER_SANDBOX = 65536
 _DISK_FAIL_BYTES, _DISK_WARN_BYTES = 256 * MIB, 2 * GIB
 _NSJAIL_TIMEOUT_S = 5.0
+#: Where Docker, ufw and firewalls of one's own usually decide about what is passed on.
+_FORWARD_CHAINS = (("ip", "filter", "FORWARD"), ("inet", "filter", "forward"))
 DEFAULT_STATE_DIR = Path("/var/lib/fgd")
 
 
@@ -56,6 +62,7 @@ def run_checks(config: Config | None = None, state_dir: Path | None = None) -> l
         lambda: _open_files(settings), lambda: _processes(settings), lambda: _memory(settings),
         lambda: _disk(folder), _core_dumps, _overlays, lambda: _public_dependencies(settings),
         lambda: _mounts(settings),
+        lambda: _networks(settings),
     ]  # fmt: skip
     return [check() for check in checks]
 
@@ -346,3 +353,34 @@ def _public_dependencies(config: Config) -> Check:
             "Make the folder, readable for the daemon's account, or correct the setting.",
         )  # fmt: skip
     return Check(name, "ok", f"{config.public_dependencies}, for {', '.join(sorted(runtimes)) or 'no runtime'}")
+
+
+def _networks(config: Config) -> Check:
+    if config.network == NONE and not config.networks:
+        return Check("networks", "ok", "none: instances have a loopback interface, as the settings want it")
+    program = find_nft()
+    if os.geteuid() != 0 and program is not None:
+        return Check("networks", "ok", f"{program}; whether the kernel takes the rules only root can find out")
+    lack = survey(config, "doctor").lack
+    if program is None or lack:
+        return Check(
+            "networks", "fail" if config.network == PUBLIC else "warn", lack,
+            "Functions reach nothing but themselves.",
+            "Install nftables and run fgd with CAP_NET_ADMIN; or set network to none.",
+        )  # fmt: skip
+    with Netlink() as netlink:
+        ways = netlink.default_links()
+    if not ways and config.network != NONE:
+        return Check(
+            "networks", "warn", "no default route", "The public network leads nowhere until there is one.",
+            "Connect the host; fgd looks again by itself.",
+        )  # fmt: skip
+    rules = Nft(program)
+    closed = [" ".join(chain) for chain in _FORWARD_CHAINS if rules.policy(*chain) == "drop"]
+    if closed:
+        return Check(
+            "networks", "warn", f"other rules drop what is passed on: {', '.join(closed)}",
+            "Functions reach nothing where those rules do not let pass the interfaces fgd*.",
+            "Add the two rules that stand at the end of docs/networks.md.",
+        )  # fmt: skip
+    return Check("networks", "ok", f"{config.network}, with {program}")

@@ -288,6 +288,30 @@ class TooMuchCode(RequestError):
     code, status_hint = "FSS.1042", 403
 
 
+class VpcNotFound(RequestError):
+    """400 FSS.1036: the node has no such network."""
+
+    code = "FSS.1036"
+
+
+class SubnetNotFound(RequestError):
+    """400 FSS.1037: the network has no such subnet."""
+
+    code = "FSS.1037"
+
+
+class TooManySubnets(RequestError):
+    """403 FSS.1048: the project's functions are on as many networks as they may be."""
+
+    code, status_hint = "FSS.1048", 403
+
+
+class SubnetNotActive(RequestError):
+    """412 FSS.1090: the host cannot have the network now."""
+
+    code, status_hint = "FSS.1090", 412
+
+
 class TooManyVersions(RequestError):
     """403 FSS.0403: the function has as many versions as it may have; the cloud has no code of its own for it."""
 

@@ -85,6 +85,16 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     mount_gid: int = -1
     #: Size of /tmp.
     tmp_mib: int = 512
+    #: Named network that its instances are on; "" for the node's own choice.
+    vpc: str = ""
+    #: Whether instances stay off the public network where no other is named.
+    public_off: bool = False
+    #: Networks that it can be invoked from; empty: from everywhere.
+    entry_networks: tuple[str, ...] = ()
+    #: Private domains that its network must have, as the JSON text that came in; "" when unset.
+    domain_names: str = ""
+    #: Ranges that its code uses beyond its network, separated by ";"; "" when unset.
+    peering_cidr: str = ""
     created_s: float
     last_modified_s: float
     #: Agency for configuration and execution, and the one for execution alone; "" for none.

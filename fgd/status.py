@@ -17,6 +17,7 @@ class Status:
     def __init__(
         self, scheduler: Scheduler, metrics: Metrics, *, project_id: str, functions: Callable[[], int],
         async_waiting: Callable[[], int], deliveries: Callable[[], tuple[int, int]],
+        network: Callable[[], str] = lambda: "none",
     ) -> None:  # fmt: skip
         self._scheduler = scheduler
         self._metrics = metrics
@@ -25,6 +26,7 @@ class Status:
         self._async_waiting = async_waiting
         #: Open ones, and failed ones that are kept.
         self._deliveries = deliveries
+        self._network = network
         self._began_s = time.monotonic()
 
     def document(self) -> dict[str, object]:
@@ -36,6 +38,7 @@ class Status:
             "uptime_s": round(time.monotonic() - self._began_s, 1),
             "project_id": self._project_id,
             "functions": self._functions(),
+            "network": self._network(),
             "instances": self._scheduler.count(),
             "reserved": self._reserved(),
             "blanks": self._scheduler.blanks.count(),

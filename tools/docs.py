@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_type_hints
@@ -26,13 +26,7 @@ def configuration() -> str:
     rows = []
     for item in fields(Config):
         assert item.default is not MISSING
-        kind = {
-            "str": "text",
-            "bool": "true or false",
-            "int": "whole number",
-            "float": "number",
-            "tuple": "list of texts",
-        }[hints[item.name].__name__]
+        kind = _KINDS[getattr(hints[item.name], "__name__", "tuple")]
         low, high, choices = (item.metadata[name] for name in ("low", "high", "choices"))
         if choices:
             kind = ", ".join(f"`{choice}`" for choice in choices)
@@ -54,6 +48,8 @@ keep_alive_s = 300.0
 memory_budget_mib = 16384
 ```
 
+A [network](networks.md) is a table, `[networks.NAME]`, and stands behind all other lines.
+
 The service reads `/etc/fgd/fgd.toml`; `fgd serve --config FILE` any other. A name that does not exist, a value of the
 wrong type and one out of range end the start with a message that names the setting. Where things are (state
 directory, address, admin socket) is said on the command line: see [serve](cli.md#fgd-serve).
@@ -71,6 +67,16 @@ its log and goes on with what it has. Settings without a "yes" in the last colum
     )
 
 
+_KINDS = {
+    "str": "text",
+    "bool": "true or false",
+    "int": "whole number",
+    "float": "number",
+    "tuple": "list of texts",
+    "Mapping": "tables",
+}
+
+
 def _number(value: float) -> str:
     return f"{value:,.15g}"
 
@@ -79,7 +85,9 @@ def _toml(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml, value))}]"
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, Mapping):
+        return "none"
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

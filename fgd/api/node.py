@@ -37,6 +37,14 @@ async def show_runtimes(services: Services, ask: Ask) -> Answer:
     return Answer({"runtimes": shown})
 
 
+async def list_networks(services: Services, ask: Ask) -> Answer:
+    shown = services.networks()
+    if not ask.principal.admin:
+        # What the host's own networks are like is for its operator.
+        shown = [{key: one[key] for key in ("name", "default", "hosts", "public")} for one in shown]
+    return Answer({"networks": shown})
+
+
 async def show_doctor(services: Services, ask: Ask) -> Answer:
     return Answer(await services.doctor())
 
@@ -153,6 +161,7 @@ OPERATIONS = (
         access=Access.ADMIN, query=("check",),
     ),
     Operation("show_runtimes", "GET", _V1 + "/runtimes", "Interpreters found", show_runtimes, access=Access.ANY),
+    Operation("list_networks", "GET", _V1 + "/networks", "Networks of functions", list_networks, access=Access.ANY),
     Operation("show_doctor", "GET", _V1 + "/doctor", "What this host lacks", show_doctor, access=Access.ADMIN),
     Operation(
         "create_key", "POST", _KEYS, "Make a pair of keys and a token", create_key,

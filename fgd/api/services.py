@@ -74,6 +74,8 @@ class Services:
     logs: LogBook
     #: Runtime ids that this node can run, each with what `fgd runtimes` shows of it.
     runtimes: Callable[[], Mapping[str, Mapping[str, object]]]
+    #: Networks of this node, as JSON objects.
+    networks: Callable[[], Sequence[Mapping[str, object]]]
     #: JSON value for `fgd status`: version, uptime, instances, memory, queue.
     status: Callable[[], Mapping[str, object]]
     #: How many instances there are of each function that has any, by its id.

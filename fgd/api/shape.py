@@ -15,7 +15,7 @@ from fgd.model import Alias, AsyncConfig, Function, Reservation, Target
 #: Fields of the cloud that are always unset here.
 _UNSET: Final = dict.fromkeys(
     (
-        "func_vpc", "func_vpc_id", "custom_image", "network_controller", "domain_names", "peering_cidr",
+        "custom_image",
         "gpu_memory", "gpu_type", "restore_hook_handler",
         "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
         "enterprise_project_id",

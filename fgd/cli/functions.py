@@ -5,6 +5,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from fgd.cli import networks
 from fgd.cli.client import Client
 from fgd.cli.dependencies import dependency_fields
 from fgd.cli.mounts import described
@@ -79,6 +80,8 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("memory", f"{function['memory_size']} MB, {function.get('cpu')} millicores{by_request}"),
             ("timeout", f"{function['timeout']} s"),
             ("instances", {0: "disabled", -1: "no limit"}.get(limit, f"at most {limit}") if limit is not None else ""),
+            ("network", networks.shown(function)),
+            ("invoked only from", networks.shown_entry(function)),
             ("concurrency", f"{strategy.get('concurrent_num', 1)} at once per instance"),
             ("/tmp", f"{function['ephemeral_storage']} MB" if function.get("ephemeral_storage") else ""),
             ("mounts", described(function)),
@@ -96,12 +99,14 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
 def update(args: argparse.Namespace) -> None:
     """Changes the settings that were given."""
     fields, strategy = config_fields(args), strategy_fields(args)
-    if not fields and not strategy and not args.dependency and not args.no_dependencies:
+    given = (args.network, args.only_from) != (None, None) or args.dependency or args.no_dependencies
+    if not fields and not strategy and not given:
         raise UsageError("functions update: give at least one setting to change, such as --memory 256")
     client = Client(args.admin_socket)
     path = client.functions_path(args.function, "config")
     current = client.call("GET", path)
     fields.update(dependency_fields(client, args, current["runtime"]))
+    fields |= networks.fields(args, client, current)
     client.call("PUT", path, body=update_body(current, fields, strategy))
     _print(client.call("GET", path), args.json)
 

@@ -123,6 +123,10 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pre-stop-timeout", type=int, metavar="S", help="limit of that, 1-90 seconds (default 10)")
     parser.add_argument("--concurrency", type=int, metavar="N", help="events that one instance takes at once, 1-1000")
     parser.add_argument("--max-instances", type=int, metavar="N", help="instances at most: 1-1000, -1 no limit")
+    parser.add_argument("--network", metavar="none|public|NAME",
+                        help="what instances reach: nothing, public addresses, a named network")  # fmt: skip
+    parser.add_argument("--only-from", metavar="NAME,...",
+                        help="networks that it can be invoked from; an empty text for everywhere")  # fmt: skip
     parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
     _mounts(parser)
     parser.add_argument("--agency", metavar="NAME", help='what it may do through this API; "" for nothing')
@@ -341,6 +345,7 @@ def _node(commands: _Group) -> None:
     mounts = commands.add("mounts", "mounts:list_mounts", "show what functions have mounted, and how it is")
     mounts.add_argument("--check", action="store_true", help="try each mount first")
     commands.add("runtimes", "node:runtimes", "show the interpreters that were found")
+    commands.add("networks", "networks:networks", "show the networks that functions can be on")
     commands.add("metrics", "node:metrics", "print the daemon's metrics (Prometheus text)")
     bench = commands.add("bench", "bench:bench", "measure this host beside the ceilings (from a source tree)")
     bench.add_argument("programs", nargs="*", metavar="PROGRAM", help="which programs of bench/ (default: all)")

@@ -8,14 +8,16 @@ from fgd.model import Function
 from fgd.units import SYNC_PAYLOAD_MAX_BYTES
 
 
-def instance_environment(function: Function, user_data: Mapping[str, str]) -> dict[str, str]:
+def instance_environment(function: Function, user_data: Mapping[str, str], api_endpoint: str = "") -> dict[str, str]:
     """Every variable that an instance of this function version has.
 
     Args:
         function: the version.
         user_data: plain and decrypted variables together; `RUNTIME_USERDATA` carries them as a JSON object, and
             each is a variable of the process as well. No name of theirs is one of the platform's.
+        api_endpoint: where the instance reaches fgd's own API; "" where it does not.
     """
+    endpoint = {"FGD_API_ENDPOINT": api_endpoint} if api_endpoint else {}
     return {
         **user_data,
         "RUNTIME_PROJECT_ID": function.project_id,
@@ -33,4 +35,5 @@ def instance_environment(function: Function, user_data: Mapping[str, str]) -> di
         "RUNTIME_ROOT": "/home/snuser/runtime",
         "RUNTIME_CODE_ROOT": "/opt/function/code",
         "RUNTIME_LOG_DIR": "/home/snuser/log",
+        **endpoint,
     }

@@ -11,11 +11,7 @@ from fgd.errors import BadParameter, NotBuilt
 
 #: Field -> what it needs. A value that says nothing (null, "", 0, false, [], or an object of such) is accepted.
 UNBUILT: Final = {
-    "func_vpc": "networks of functions",
     "custom_image": "container images",
-    "network_controller": "networks of functions",
-    "domain_names": "private domain names",
-    "peering_cidr": "networks of functions",
     "gpu_memory": "GPUs",
     "gpu_type": "GPUs",
     "restore_hook_handler": "snapshots",

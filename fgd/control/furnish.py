@@ -8,6 +8,7 @@ from fgd.control.disks import Disks
 from fgd.control.environment import instance_environment
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
+from fgd.control.networks import DOOR_URL, Networks
 from fgd.model import Function
 from fgd.sandbox.api import Binding, Limits
 
@@ -26,10 +27,11 @@ def limits_of(function: Function) -> Limits:
 class Furnisher:
     """Asked for every start of an instance."""
 
-    def __init__(self, functions: Functions, handout: Handout, disks: Disks) -> None:
+    def __init__(self, functions: Functions, handout: Handout, disks: Disks, networks: Networks) -> None:
         self._functions = functions
         self._disks = disks
         self._handout = handout
+        self._networks = networks
 
     def binding(self, function: Function) -> Binding:
         """What its sandbox gets: code, limits, and what is mounted."""
@@ -40,6 +42,7 @@ class Furnisher:
             dependencies=tuple(dependencies),
             mounts=self._disks.plans(function) if function.mounts else (),
             owner=self._disks.owner(function),
+            door=self._networks.has_door(function),
         )
 
     def stop_extras(self, function: Function) -> bytes:
@@ -62,7 +65,7 @@ class Furnisher:
                 "instance_id": instance_id,
                 "load_request_id": load_request_id,
                 "init_request_id": init_request_id,
-                "env": instance_environment(function, user_data),
+                "env": instance_environment(function, user_data, DOOR_URL if self._networks.has_door(function) else ""),
                 "user_data": user_data,
                 "extras": self._handout.credentials(function),
                 "context": {

@@ -26,7 +26,7 @@ PRESET: Final = frozenset(
         "PROJECT_ID", "FUNC_NAME", "FUNC_VERSION", "PACKAGE", "HANDLER", "TIMEOUT", "USERDATA", "CPU", "MEMORY",
         "MAX_RESP_BODY_SIZE", "INITIALIZER_HANDLER", "INITIALIZER_TIMEOUT", "ROOT", "CODE_ROOT", "LOG_DIR", "API_ADDR",
     )
-)  # fmt: skip
+) | {"FGD_API_ENDPOINT"}  # fmt: skip
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 

@@ -34,7 +34,9 @@ _BROKEN: Final = 0x010 | 0x008  # EPOLLHUP, EPOLLERR
 
 
 class Connection(Stream):
-    """A client. `peer` is set for administrators of the admin socket, who need no credentials."""
+    """A client. `peer` is set for administrators of the admin socket, who need no credentials. `address` is "" for them
+    and `SANDBOX@NETWORK` for a client inside of a sandbox.
+    """
 
     __slots__ = (
         "_body", "_buffer", "_feeding", "_hub", "_memo", "_memo_total", "_waiting", "address", "done", "head", "peer",

@@ -26,6 +26,7 @@ from fgd.errors import (
 )
 from fgd.gateway.answers import accepted_answer
 from fgd.gateway.api import AsyncQueue, Directory
+from fgd.gateway.entry import Entry
 from fgd.gateway.head import Head, path_segments
 from fgd.gateway.http import Connection
 from fgd.invoke.api import Invoker
@@ -76,14 +77,16 @@ class InvocationRouter:
         queue: AsyncQueue,
         extras: ExtrasOf = extras_of,
         region: str = "",
+        entry: Entry | None = None,
     ) -> None:
-        """`region`: as resources of policies name it."""
+        """`region`: as resources of policies name it; `entry`: who may invoke functions that not everybody may."""
         self._directory = directory
         self._keyring = keyring
         self._submit = invoker.submit
         self._queue = queue
         self._extras = extras
         self._region = region
+        self._entry = entry or Entry({})
         #: raw target -> route, only of requests that were let in.
         self._routes: dict[bytes, Route] = {}
 
@@ -126,6 +129,8 @@ class InvocationRouter:
             options = route.options
             if route.split is not None:
                 function = route.split.pick(head.headers)
+            if function.entry_networks and connection.peer is None:
+                self._entry.check(function, connection.address)
             if not body:
                 body = _NO_EVENT
             else:

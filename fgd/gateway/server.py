@@ -7,8 +7,9 @@ It is given everything it talks to, keeps nothing that must survive, and reaches
 import errno
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from ipaddress import IPv4Network
 from time import perf_counter
 from typing import Final
 
@@ -19,6 +20,8 @@ from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.gateway.answers import error_answer
 from fgd.gateway.api import AsyncQueue, Directory, Listener, Recorder
+from fgd.gateway.doors import Doors
+from fgd.gateway.entry import Entry
 from fgd.gateway.forward import Forwarding
 from fgd.gateway.head import Head
 from fgd.gateway.http import Connection
@@ -56,6 +59,7 @@ class Gateway:
         time_s: Callable[[], float],
         cold_parts: Callable[[Call], dict[str, float]] | None = None,
         extras: ExtrasOf = extras_of,
+        subnets: Mapping[str, IPv4Network] | None = None,
     ) -> None:
         """
         Args:
@@ -63,11 +67,14 @@ class Gateway:
             record: told of every synchronous invocation, also when nobody waited for the answer any more.
             time_s: epoch seconds.
             extras: what goes to the function with an event, see `fgd.invoke.extras`.
+            subnets: of the named networks, for functions that can be invoked from some of them only.
             cold_parts: of a call that started an instance, the parts of the start in ms by name, for X-Fgd-Timing.
         """
         self.config = config
         self.reactor = reactor
-        self.router: Router = InvocationRouter(directory, keyring, invoker, queue, extras, config.region)
+        self.router: Router = InvocationRouter(
+            directory, keyring, invoker, queue, extras, config.region, Entry(subnets or {})
+        )
         self.record: Callable[[Call, Outcome, int], object] = record
         self.cold_parts = cold_parts
         self.date = b""
@@ -79,6 +86,8 @@ class Gateway:
         self._connections: set[Connection] = set()
         self._listeners: list[Listener] = []
         self._paused: list[Listener] = []
+        #: Answers at the sockets that sandboxes have inside.
+        self.doors = Doors(reactor, self._admit_inside)
         #: Connections without a request in work, those that wait longest last; made by the tick.
         self._evictable: list[Connection] = []
         self._nursery: trio.Nursery | None = None
@@ -110,6 +119,7 @@ class Gateway:
                 self._nursery = nursery
                 for listener in listeners:
                     self._listen(listener)
+                self.doors.serve()
                 nursery.start_soon(self._tick_forever)
                 task_status.started()
                 await pump(self.reactor)
@@ -135,6 +145,7 @@ class Gateway:
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self.doors.left(connection)
 
     def forward(self, connection: Connection, head: Head, rest: bytes) -> None:
         assert self._nursery is not None
@@ -150,6 +161,7 @@ class Gateway:
             self.reactor.unregister(listener.socket.fileno())
         self._listeners.clear()
         self._paused.clear()
+        self.doors.stop()
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(_ACCEPT_BATCH):
@@ -185,6 +197,15 @@ class Gateway:
             if isinstance(address, tuple):
                 host = str(address[0])
         self._connections.add(Connection(self, sock, host, peer))
+
+    def _admit_inside(self, sock: socket.socket, name: str) -> bool:
+        """A client that came by a sandbox's door. Nobody outside loses a connection for it."""
+        if len(self._connections) >= self.config.connections_max:
+            self._turn_away(sock, 503, "FSS.0503", "too many connections; try again")
+            return False
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.add(Connection(self, sock, name, None))
+        return True
 
     def _make_room(self) -> bool:
         """Closes the connection that has been without a request for longest."""

@@ -1,4 +1,4 @@
-"""A pool of blank sandboxes for each runtime, refilled beside the path of requests.
+"""A pool of blank sandboxes for each runtime and network, refilled beside the path of requests.
 
 The target grows when a start finds the pool empty and shrinks again when it has not for a while.
 """
@@ -32,14 +32,14 @@ class _Shelf:
 
 
 class BlankPool:
-    """Blanks by runtime. A runtime has a shelf from its first `want` on."""
+    """Blanks by runtime and network. Such a pair has a shelf from its first `want` on."""
 
     def __init__(self, host: SandboxHost, nursery: trio.Nursery, size: int, size_max: int) -> None:
         self._host = host
         self._nursery = nursery
         self._size = size
         self._size_max = max(size, size_max)
-        self._shelves: dict[str, _Shelf] = {}
+        self._shelves: dict[tuple[str, str], _Shelf] = {}
         self._closed = False
 
     def resize(self, size: int, size_max: int) -> None:
@@ -49,16 +49,16 @@ class BlankPool:
             shelf.target = size
             shelf.wake.set()
 
-    def want(self, runtime: str) -> None:
-        """Begins to keep blanks of a runtime, if it does not yet."""
-        if runtime not in self._shelves and self._size and not self._closed:
-            shelf = self._shelves[runtime] = _Shelf(self._size)
-            self._nursery.start_soon(self._refill, runtime, shelf)
+    def want(self, runtime: str, network: str) -> None:
+        """Begins to keep blanks of a runtime on a network, if it does not yet."""
+        if (runtime, network) not in self._shelves and self._size and not self._closed:
+            shelf = self._shelves[runtime, network] = _Shelf(self._size)
+            self._nursery.start_soon(self._refill, runtime, network, shelf)
 
-    def take(self, runtime: str) -> Sandbox | None:
+    def take(self, runtime: str, network: str) -> Sandbox | None:
         """A blank, at once, or None when the shelf is empty."""
-        self.want(runtime)
-        shelf = self._shelves.get(runtime)
+        self.want(runtime, network)
+        shelf = self._shelves.get((runtime, network))
         if shelf is None:
             return None
         while shelf.blanks:
@@ -73,8 +73,11 @@ class BlankPool:
         return None
 
     def count(self) -> dict[str, int]:
-        """Blanks on the shelf, by runtime."""
-        return {runtime: len(shelf.blanks) for runtime, shelf in self._shelves.items()}
+        """Blanks on the shelves, by runtime."""
+        counts: dict[str, int] = {}
+        for (runtime, _), shelf in self._shelves.items():
+            counts[runtime] = counts.get(runtime, 0) + len(shelf.blanks)
+        return counts
 
     def give_up(self, number: int) -> int:
         """Ends up to `number` blanks to make room for instances; gives how many."""
@@ -90,7 +93,7 @@ class BlankPool:
         self._closed = True
         self.give_up(1 << 30)
 
-    async def _refill(self, runtime: str, shelf: _Shelf) -> None:
+    async def _refill(self, runtime: str, network: str, shelf: _Shelf) -> None:
         retry_s = _RETRY_FIRST_S
         while not self._closed:
             if len(shelf.blanks) >= shelf.target:
@@ -104,9 +107,9 @@ class BlankPool:
                         await discard(shelf.blanks.pop(0))
                 continue
             try:
-                sandbox = await self._host.open(runtime)
+                sandbox = await self._host.open(runtime, network=network)
             except SandboxError as error:
-                log.warning("no blank sandbox for %s: %s; trying again in %.1f s", runtime, error, retry_s)
+                log.warning("no blank sandbox for %s, %s: %s; trying again in %.1f s", runtime, network, error, retry_s)
                 await trio.sleep(retry_s)
                 retry_s = min(retry_s * 2, _RETRY_MAX_S)
                 continue

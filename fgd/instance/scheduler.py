@@ -76,6 +76,7 @@ class Scheduler:
         counters: Counters,
         gate: Gate | None = None,
         stop_extras: Callable[[Function], bytes] = _no_extras,
+        network: Callable[[Function], str] = lambda function: "none",
     ) -> None:
         """`stop_extras` gives what a pre-stop handler's context gets beside the function: JSON or empty."""
         self.host = host
@@ -87,6 +88,7 @@ class Scheduler:
         self._init_document = init_document
         self._counters = counters
         self._gate = gate
+        self._network = network
         self.budget = budget
         self.blanks = BlankPool(host, nursery, config.blank_pool, config.blank_pool_max)
         self.pools: dict[PoolKey, Pool] = {}
@@ -194,7 +196,7 @@ class Scheduler:
         if current is None:
             return
         if new is not None and not new.disabled:
-            self.blanks.want(new.runtime)
+            self.blanks.want(new.runtime, self._network(new))
         for size_mib, pool in self.pools_of(current):
             if new is not None:
                 pool.function = sized(new, size_mib)
@@ -309,7 +311,9 @@ class Scheduler:
 
     def take_blank(self, function: Function) -> Sandbox | None:
         """A blank that a function may have, at once; None when there is none, or it needs one of its own."""
-        return self.blanks.take(function.runtime) if self._own_ids(function) is None else None
+        if self._own_ids(function) is not None:
+            return None
+        return self.blanks.take(function.runtime, self._network(function))
 
     async def open_sandbox(self, function: Function) -> Sandbox:
         """A blank sandbox of its own for a function.
@@ -317,7 +321,7 @@ class Scheduler:
         Raises:
             PlatformError: see `SandboxHost.open`.
         """
-        return await self.host.open(function.runtime, self._own_ids(function))
+        return await self.host.open(function.runtime, self._own_ids(function), self._network(function))
 
     def _own_ids(self, function: Function) -> Owner | None:
         return self._gate.own_ids(function) if self._gate is not None else None

@@ -37,6 +37,8 @@ class Binding:
     #: What is mounted at its access paths, and who it is on those disks.
     mounts: tuple[Mount, ...] = ()
     owner: Owner = DEFAULT_OWNER
+    #: Whether it reaches fgd's own API, at an address of its loopback (`fgd.control.networks.DOOR_URL`).
+    door: bool = False
 
     @property
     def own_ids(self) -> Owner | None:
@@ -64,6 +66,8 @@ class Sandbox(Protocol):
 
     id: str
     runtime: str
+    #: What it is on: "none", "public" or a name of the settings.
+    network: str
     #: Stream socket to the runtime, non-blocking; whoever took the sandbox reads, writes and closes it.
     channel: socket.socket
     #: Read end of the pipe that is descriptors 1 and 2 inside, non-blocking; closed by `aclose`.
@@ -101,14 +105,24 @@ class Sandbox(Protocol):
         """Waits until it has ended and everything of it is gone (processes, cgroup, mounts)."""
 
 
+class Doors(Protocol):
+    """Answers at listening sockets inside of sandboxes."""
+
+    def open(self, sandbox: str, network: str, door: socket.socket) -> None:
+        """A sandbox on this network has a door; the socket is the callee's to close."""
+
+    def close(self, sandbox: str) -> None:
+        """A sandbox has ended. May be one without a door."""
+
+
 class SandboxHost(Protocol):
     """Makes sandboxes; the daemon's side of the launcher."""
 
-    async def open(self, runtime: str, own_ids: Owner | None = None) -> Sandbox:
-        """A blank sandbox of a runtime id such as "Python3.12"; see `Binding.own_ids`.
+    async def open(self, runtime: str, own_ids: Owner | None = None, network: str = "none") -> Sandbox:
+        """A blank sandbox of a runtime id such as "Python3.12", on a network of the settings; see `Binding.own_ids`.
 
         Raises:
-            SandboxError: the runtime is unknown or the host refused a step; the message names it.
+            SandboxError: runtime or network is unknown or the host refused a step; the message names it.
         """
 
     async def aclose(self) -> None:

@@ -21,6 +21,7 @@ _TEXT_MAX = 500
 _ID = re.compile(r"[a-z0-9]{1,16}-[0-9]{1,12}")
 _DIGEST = re.compile(r"[0-9a-f]{32,128}")
 _RUNTIME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.#() _-]{0,63}")
+_NETWORK = re.compile(r"[a-z][a-z0-9-]{0,30}")
 #: Smallest and largest value of each limit of a bind request.
 _LIMITS = {
     "memory_mib": (1, 1 << 20),
@@ -31,7 +32,7 @@ _LIMITS = {
     "tmp_inodes": (16, 1 << 24),
 }
 #: What a bind request may ask for besides.
-_MORE = {"dependencies", "mounts", "owner"}
+_MORE = {"dependencies", "door", "mounts", "owner"}
 
 
 class Refused(Exception):
@@ -39,10 +40,11 @@ class Refused(Exception):
 
 
 class Open(NamedTuple):
-    """A blank sandbox, please. `number` comes back with the answer."""
+    """A blank sandbox on a network of the settings, please. `number` comes back with the answer."""
 
     number: int
     runtime: str
+    network: str = "none"
     #: The host's ids of the function in it, None for some of the launcher's own.
     own_ids: Owner | None = None
 
@@ -67,6 +69,8 @@ class Bind(NamedTuple):
     dependencies: tuple[str, ...] = ()
     mounts: tuple[Mount, ...] = ()
     owner: Owner = DEFAULT_OWNER
+    #: Whether it reaches the daemon's API by a socket of its own.
+    door: bool = False
 
 
 class Try(NamedTuple):
@@ -120,11 +124,13 @@ def parse_request(data: bytes, disks: Disks = _NO_DISKS) -> Request:
     if not isinstance(fields, list) or not fields:
         raise Refused("request is not a list")
     match fields:
-        case ["open", number, runtime]:
-            return Open(_number("number", number, 0, 1 << 53), _text("runtime", runtime, _RUNTIME))
-        case ["open", number, runtime, ids]:
-            runtime = _text("runtime", runtime, _RUNTIME)
-            return Open(_number("number", number, 0, 1 << 53), runtime, _owner(ids))
+        case ["open", number, runtime, network, *ids] if len(ids) <= 1:
+            return Open(
+                _number("number", number, 0, 1 << 53),
+                _text("runtime", runtime, _RUNTIME),
+                _text("network", network, _NETWORK),
+                _owner(ids[0]) if ids else None,
+            )
         case ["bind", sandbox, code, list(values), dict(more)] if len(values) == len(_LIMITS):
             limits = [_number(name, value, *_LIMITS[name]) for name, value in zip(_LIMITS, values, strict=True)]
             if more.keys() - _MORE:
@@ -136,6 +142,7 @@ def parse_request(data: bytes, disks: Disks = _NO_DISKS) -> Request:
                 _digests("dependencies", more.get("dependencies", [])),
                 _mounts(more.get("mounts", []), disks),
                 _owner(more["owner"]) if "owner" in more else DEFAULT_OWNER,
+                _flag("door", more.get("door", False)),
             )
         case ["resize", number, sandbox, memory_mib, cpu_mcpu]:
             return Resize(
@@ -160,6 +167,12 @@ def _number(name: str, value: object, low: int, high: int) -> int:
 def _text(name: str, value: object, form: re.Pattern[str]) -> str:
     if type(value) is not str or not form.fullmatch(value):
         raise Refused(f"{name}: not of the form {form.pattern}")
+    return value
+
+
+def _flag(name: str, value: object) -> bool:
+    if type(value) is not bool:
+        raise Refused(f"{name}: must be true or false")
     return value
 
 

@@ -13,13 +13,23 @@ from typing import Any, Self
 import trio
 
 from fgd.errors import SandboxError, Unavailable
-from fgd.sandbox.api import Binding, ExitReport, Limits
+from fgd.sandbox.api import Binding, Doors, ExitReport, Limits
 from fgd.sandbox.mount_plan import Mount, Owner, plain
 
 log = logging.getLogger(__name__)
 
 _MESSAGE_BYTES = 8192
 _FDS_MAX = 8
+
+
+class NoDoors:
+    """Nobody answers at doors: they are closed as they come."""
+
+    def open(self, sandbox: str, network: str, door: socket.socket) -> None:
+        door.close()
+
+    def close(self, sandbox: str) -> None:
+        pass
 
 
 class LauncherLost(Exception):
@@ -34,6 +44,7 @@ class LauncherSandbox:
     ) -> None:
         self.id = name
         self.runtime = runtime
+        self.network = "none"
         self.channel = socket.socket(fileno=fds[0])
         self.channel.setblocking(False)
         self.output_fd = fds[1]
@@ -58,6 +69,8 @@ class LauncherSandbox:
         more: dict[str, object] = {"dependencies": binding.dependencies} if binding.dependencies else {}
         if binding.mounts:
             more |= {"mounts": plain(binding.mounts), "owner": [binding.owner.uid, binding.owner.gid]}
+        if binding.door:
+            more["door"] = True
         self._host.send(["bind", self.id, binding.code, values, more])
 
     async def resize(self, limits: Limits) -> None:
@@ -124,6 +137,7 @@ class LauncherSandbox:
     def end(self, report: ExitReport) -> None:
         """Called by the host when the launcher reported the end."""
         if self.exit_report is None:
+            self._host.doors.close(self.id)
             if self._reason is not None and not report.reason:  # the launcher's own came first, and says more
                 report = ExitReport(report.status, report.signal, report.oom_kills, self._reason)
             self.exit_report = report
@@ -136,10 +150,11 @@ class LauncherSandbox:
 class _Opening:
     """A request for a sandbox that has not been answered; `abandoned` when whoever asked was cancelled."""
 
-    __slots__ = ("abandoned", "answered", "error", "runtime", "sandbox")
+    __slots__ = ("abandoned", "answered", "error", "network", "runtime", "sandbox")
 
-    def __init__(self, runtime: str) -> None:
+    def __init__(self, runtime: str, network: str) -> None:
         self.runtime = runtime
+        self.network = network
         self.answered = trio.Event()
         self.sandbox: LauncherSandbox | None = None
         self.error = ""
@@ -173,7 +188,9 @@ class _Resizing:
 class LauncherHost:
     """Makes sandboxes by the launcher that `spawn_launcher` started. `run` must run for anything to be answered."""
 
-    def __init__(self, launcher: socket.socket) -> None:
+    def __init__(self, launcher: socket.socket, doors: Doors | None = None) -> None:
+        #: Who answers at the doors of sandboxes that have one.
+        self.doors = doors or NoDoors()
         self._socket = launcher
         self._number = 0
         self._openings: dict[int, _Opening] = {}
@@ -260,6 +277,7 @@ class LauncherHost:
                 opening = self._openings.pop(number)
                 words = (freeze.encode("ascii"), thaw.encode("ascii"), memory_path)
                 sandbox = LauncherSandbox(self, name, opening.runtime, (fds[0], fds[1], fds[2]), words)
+                sandbox.network = opening.network
                 self._sandboxes[name] = sandbox
                 if opening.abandoned:
                     sandbox.kill("not wanted any more")
@@ -281,6 +299,8 @@ class LauncherHost:
                 resizing = self._resizings.pop(number, None)
                 if resizing is not None:
                     resizing.answer(refusal)
+            case ["door", name]:
+                self.doors.open(name, self._sandboxes[name].network, socket.socket(fileno=fds[0]))
             case ["gone", name, status, number, oom_kills, reason]:
                 gone = self._sandboxes.pop(name, None)
                 if gone is not None:
@@ -307,7 +327,7 @@ class LauncherHost:
         self._sandboxes.clear()
         self._ended.set()
 
-    async def open(self, runtime: str, own_ids: Owner | None = None) -> LauncherSandbox:
+    async def open(self, runtime: str, own_ids: Owner | None = None, network: str = "none") -> LauncherSandbox:
         """A blank sandbox; if this is cancelled, the sandbox that comes is ended at once.
 
         Raises:
@@ -317,9 +337,9 @@ class LauncherHost:
         if self._closing or self._lost:
             raise Unavailable("sandboxes: shutting down")
         self._number += 1
-        opening = self._openings[self._number] = _Opening(runtime)
+        opening = self._openings[self._number] = _Opening(runtime, network)
         ids = [] if own_ids is None else [[own_ids.uid, own_ids.gid]]
-        self.send(["open", self._number, runtime, *ids])
+        self.send(["open", self._number, runtime, network, *ids])
         try:
             await opening.answered.wait()
         except trio.Cancelled:

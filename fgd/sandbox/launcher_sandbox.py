@@ -16,11 +16,12 @@ from contextlib import suppress
 from typing import Any
 
 from fgd.linux.cgroup import Cgroup
-from fgd.linux.namespaces import map_ids
+from fgd.linux.namespaces import map_ids, network_namespace
 from fgd.linux.process import first_for_oom_killer
 from fgd.sandbox.guard import LimitValues, failure_text
 from fgd.sandbox.launcher_disks import Job, Made
 from fgd.sandbox.launcher_loop import Loop, Timer
+from fgd.sandbox.launcher_network import NONE, Networks, Seat, open_door
 from fgd.sandbox.launcher_zygote import Zygote
 from fgd.sandbox.mount_plan import Owner
 
@@ -42,7 +43,9 @@ class Sandbox:
     A provider's class starts a first process, sets `_pidfd`, and calls `_ended` with its wait status.
     """
 
-    def __init__(self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup) -> None:
+    def __init__(
+        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, networks: Networks, network: str
+    ) -> None:
         self.name = name
         self.ids = ids
         #: Ids of the host that were asked for; else the function has two of the sandbox's own block.
@@ -57,6 +60,12 @@ class Sandbox:
         #: Told once, when nothing of it is left: wait status (None: unknown) and count of OOM kills.
         self.on_gone: Callable[[int | None, int], None] = lambda status, oom_kills: None
         self._loop = loop
+        self._networks = networks
+        self._network = network
+        #: Its place on a network, to be given back when it is gone.
+        self.seat: Seat | None = None
+        #: Of its network namespace, which ends with the last descriptor and the last process.
+        self._namespace = -1
         self.cgroup = cgroup
         # Most functions have the smallest memory size: then `bind` has nothing to change.
         self._limits = DEFAULT_LIMITS
@@ -75,6 +84,29 @@ class Sandbox:
             OSError: the kernel refused a limit.
         """
         raise NotImplementedError
+
+    def open_door(self) -> socket.socket:
+        """A listening socket in its network namespace; before `bind`.
+
+        Raises:
+            OSError: the kernel refused it.
+        """
+        return open_door(self._namespace)
+
+    def _join_network(self, namespace: int) -> None:
+        """Takes the descriptor of its network namespace and puts an interface there.
+
+        Raises:
+            OSError: no address is free, or the host refused a step.
+        """
+        self._namespace = namespace
+        if self._network != NONE:
+            self.seat = self._networks.attach(self._network, namespace)
+
+    def _let_go_of_network(self) -> None:
+        if self._namespace >= 0:
+            os.close(self._namespace)
+            self._namespace = -1
 
     def _set_limits(self, limits: LimitValues) -> None:
         self.cgroup.set_limits(limits.memory_mib * _MIB, limits.cpu_mcpu, limits.pids)
@@ -147,6 +179,7 @@ class Sandbox:
             self._pidfd = -1
         self._close_theirs()
         self._close_ours()
+        self._let_go_of_network()
         if opening:
             self.on_open(None, self.reason or "the sandbox ended before it was ready")
         self._remove(status, _REMOVE_TRIES)
@@ -167,9 +200,10 @@ class ZygoteSandbox(Sandbox):
     """A sandbox forked by a zygote. It talks with us on its setup socket until the function's code is about to run."""
 
     def __init__(
-        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, zygote: Zygote, deadline_s: float
+        self, loop: Loop, name: str, ids: int, own_ids: Owner | None, cgroup: Cgroup, networks: Networks, network: str,
+        *, zygote: Zygote, deadline_s: float,
     ) -> None:  # fmt: skip
-        super().__init__(loop, name, ids, own_ids, cgroup)
+        super().__init__(loop, name, ids, own_ids, cgroup, networks, network)
         self.zygote = zygote
         self._inner_pid = 0
         self._setup, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -224,8 +258,9 @@ class ZygoteSandbox(Sandbox):
         self._loop.watch(self._pidfd, self._first_process_ended)
         first_for_oom_killer(pid)
         map_ids(pid, self.ids, _IDS, (_INSIDE_ID, *self.user))
+        self._join_network(network_namespace(pid))
         self.state = "mapped"
-        self._setup.send(b"mapped")
+        self._setup.send(b"mapped" if self.seat is None else b"mapped %02d" % self._networks.number(self._network))
 
     def bind(self, view: int, limits: LimitValues, mounts: Made) -> None:
         blank = self._limits
@@ -238,6 +273,7 @@ class ZygoteSandbox(Sandbox):
         }
         fds = [view, *(fd for fd, _ in mounts)]
         socket.send_fds(self._setup, [json.dumps(order).encode("ascii")], fds)
+        self._let_go_of_network()
         self.state = "bound"
 
     def _close_setup(self) -> None:

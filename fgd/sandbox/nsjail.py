@@ -5,7 +5,7 @@ serializer, and handed to the launcher with its start settings. What differs per
 text has marks; the launcher replaces them (`fgd.sandbox.nsjail_start`) and takes no text from the daemon after that.
 nsjail resolves mount sources with the rights of the sandbox's own user, which reach nothing below a private folder; so
 the launcher's child builds the root plan first, in a mount namespace of its own, and nsjail binds the result.
-cgroups and resource limits are set before nsjail starts and are inherited.
+cgroups, resource limits and the network namespace are set before nsjail starts and are inherited.
 """
 
 from pathlib import Path
@@ -91,6 +91,7 @@ def make_template(
         envar=[f"{name}={value}" for name, value in environment.items()],
         pass_fd=[CHANNEL_FD],
         disable_rl=True,
+        clone_newnet=False,
         uidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=MARKS["host_uid"], count=1)],
         gidmap=[IdMap(inside_id=str(INSIDE_ID), outside_id=MARKS["host_gid"], count=1)],
         mount=_mounts(instance_plan(Limits())),

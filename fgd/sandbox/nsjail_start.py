@@ -39,7 +39,7 @@ class Start:
     """All that the child needs. Descriptors are the launcher's; the child makes copies with the right numbers.
 
     `root_plan` is a plan in its plain form; `code` a detached read-only mount; `mounts` others, each with
-    its access path; `cgroup` what `Cgroup.join_fds` gave;
+    its access path; `cgroup` what `Cgroup.join_fds` gave; `network` its network namespace;
     `log` the write end of a pipe for nsjail's complaints; `binary` nsjail opened for reading.
     """
 
@@ -50,6 +50,7 @@ class Start:
     code_root: str
     mounts: list[tuple[int, str]]
     cgroup: list[int]
+    network: int
     channel: int
     output: int
     log: int
@@ -90,6 +91,8 @@ def run(start: Start) -> NoReturn:
         step = "join cgroup"
         for fd in start.cgroup:
             os.write(fd, b"0")
+        step = "enter network"
+        os.setns(start.network, os.CLONE_NEWNET)
         step = "make root"
         _make_root(start)
         step = "limit resources"

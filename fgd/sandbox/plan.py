@@ -121,7 +121,8 @@ type Plan = tuple[Operation, ...]
 
 _PASSWD = "root:x:0:0:root:/nonexistent:/usr/sbin/nologin\nsnuser:x:1003:1003::/home/snuser:/usr/sbin/nologin\n"
 _GROUP = "root:x:0:\nsnuser:x:1003:\n"
-_HOSTS = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
+#: What /etc/hosts holds in every sandbox.
+HOSTS_TEXT: Final = f"127.0.0.1 localhost {HOSTNAME}\n::1 localhost\n"
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
 #: What of /usr/local programs and libraries are found in. All else there is an operator's own: sources, data, settings
 #: (npmrc with its tokens lies in etc).
@@ -185,7 +186,7 @@ def _etc() -> list[Operation]:
     plan: list[Operation] = [
         File("/etc/passwd", _PASSWD),
         File("/etc/group", _GROUP),
-        File("/etc/hosts", _HOSTS),
+        File("/etc/hosts", HOSTS_TEXT),
         File("/etc/hostname", HOSTNAME + "\n"),
         File("/etc/nsswitch.conf", _NSSWITCH),
         File("/etc/resolv.conf", ""),

@@ -47,11 +47,15 @@ class DaemonProcess:
     Args:
         folder: gets the state directory, the sockets, the configuration and the daemon's log.
         settings: what the configuration file holds.
+        host: address that the API is served at.
+        netns: name of a network namespace (ip-netns(8)) in which it shall run.
     """
 
     folder: Path
     settings: dict[str, object] = field(default_factory=dict)
     port: int = 0
+    host: str = "127.0.0.1"
+    netns: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _ranges: ClassVar[Iterator[int]] = itertools.count(secrets.randbelow(1000))
     _seen: set[psutil.Process] = field(default_factory=set)
@@ -60,6 +64,8 @@ class DaemonProcess:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
+        # Nothing that runs for a test changes the machine's own network.
+        self.settings.setdefault("network", "none")
         if "first_uid" not in self.settings:
             width = (self.sandboxes_max + 2) * BLOCK
             room = _FIRST_UID_HIGH - _FIRST_UID_LOW
@@ -94,15 +100,17 @@ class DaemonProcess:
 
     def command(self) -> list[str]:
         """What a user would type."""
+        # Not `ip netns exec`, which covers /sys and with it the cgroups.
+        inside = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
         return [
-            fgd_command(), "serve", "--state-dir", str(self.state_dir), "--listen", f"127.0.0.1:{self.port}",
+            *inside, fgd_command(), "serve", "--state-dir", str(self.state_dir), "--listen", f"{self.host}:{self.port}",
             "--admin-socket", str(self.admin_socket), "--pid-file", str(self.pid_file),
             "--config", str(self.folder / "fgd.toml"),
         ]  # fmt: skip
 
     def write_settings(self) -> None:
         """Writes the configuration file; a running daemon reads it again on SIGHUP."""
-        lines = [f"{name} = {json.dumps(value)}\n" for name, value in self.settings.items()]
+        lines = [f"{name} = {_toml(value)}\n" for name, value in self.settings.items()]
         (self.folder / "fgd.toml").write_text("".join(lines), "utf-8")
 
     def start(self, *, wait: bool = True) -> Self:
@@ -278,3 +286,10 @@ class DaemonProcess:
         first = int(str(self.settings["first_uid"]))
         last = first + self.sandboxes_max * BLOCK
         return [one for one in psutil.process_iter() if first <= uid_of(one) < last]
+
+
+def _toml(value: object) -> str:
+    """A setting's value; a table stands in braces."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(inner)}" for name, inner in value.items()) + "}"
+    return json.dumps(value)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -31,10 +32,12 @@ from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
 from fgd.control.facets.mounts import MountsFacet
+from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
+from fgd.control.networks import Networks
 from fgd.control.planner import Planner
 from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
@@ -46,6 +49,7 @@ from fgd.control.versions import Versions
 from fgd.disk import DiskNode
 from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
+from fgd.network import PUBLIC, public_network
 from fgd.plugin_manager import PluginManager
 from fgd.sandbox.mount_plan import Mount, Owner
 from fgd.shares import parse_exports, parse_roots
@@ -336,6 +340,7 @@ async def _main(
     disks = Disks(drivers, node, api.launcher, api.directory.all_versions)
     agency_store = AgencyStore(catalog)
     roster = Roster(await agency_store.agencies())
+    networks = Networks(PUBLIC, config.networks, public_network(config.public_subnet, config.sandboxes_max))
     facets = (
         TagsFacet(),
         DependencyFacet(config, dependencies),
@@ -343,6 +348,7 @@ async def _main(
         AgencyFacet(roster.has),
         MountsFacet(disks),
         ReservedFacet(lambda function: reservations.of_version(function)),
+        NetworkFacet(networks, api.directory.all_versions, IPv4Network(config.public_subnet)),
     )
     functions = Functions(
         config,
@@ -402,6 +408,7 @@ async def _main(
         keyring=keyring,
         logs=api.logs,
         runtimes=lambda: INSTALLED,
+        networks=networks.shown,
         status=lambda: {"version": "0", "instances": 0},
         instances=lambda: api.instances,
         metrics=lambda project_id: b"fgd_up 1\n",

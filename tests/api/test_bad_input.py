@@ -88,11 +88,16 @@ CREATE = [
     ({"strategy_config": {"concurrent_num": 0}}, 400, "FSS.1026", "strategy_config.concurrent_num"),
     ({"strategy_config": {"concurrent_num": 1001}}, 400, "FSS.1026", "strategy_config.concurrent_num"),
     ({"strategy_config": []}, 400, "FSS.1026", "strategy_config"),
-    ({"func_vpc": {"vpc_id": "v", "subnet_id": "s"}}, 501, "FSS.0501", "func_vpc"),
+    ({"func_vpc": {"vpc_id": "v", "subnet_id": "s"}}, 400, "FSS.1036", "func_vpc.vpc_id"),
     ({"depend_version_list": ["id"]}, 404, "FSS.1056", "depend_version_list"),
     ({"custom_image": {"enabled": True, "image": "x"}}, 501, "FSS.0501", "custom_image"),
     ({"enable_dynamic_memory": "yes"}, 400, "FSS.0400", "enable_dynamic_memory"),
-    ({"network_controller": {"disable_public_network": True}}, 501, "FSS.0501", "network_controller"),
+    (
+        {"network_controller": {"trigger_access_vpcs": [{"vpc_id": "v"}]}},
+        400,
+        "FSS.1036",
+        "network_controller.trigger_access_vpcs.vpc_id",
+    ),
     ({"pre_stop_handler": "stop"}, 400, "FSS.0400", "pre_stop_handler"),
     ({"pre_stop_handler": "index." + "x" * 123}, 400, "FSS.0400", "pre_stop_handler"),
     ({"pre_stop_handler": "index.stop", "pre_stop_timeout": 91}, 400, "FSS.0400", "pre_stop_timeout"),
@@ -131,7 +136,7 @@ UPDATE = [
     ({"heartbeat_handler": "other.beat"}, 400, "FSS.0400", "heartbeat_handler"),
     ({"heartbeat_handler": 1}, 400, "FSS.0400", "heartbeat_handler"),
     ({"pre_stop_timeout": -1}, 400, "FSS.0400", "pre_stop_timeout"),
-    ({"peering_cidr": "10.0.0.0/8"}, 501, "FSS.0501", "peering_cidr"),
+    ({"peering_cidr": "10.0.0.0/8"}, 400, "FSS.0400", "peering_cidr"),
 ]
 
 

@@ -4,6 +4,7 @@ import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from fgd.builtin import destinations
@@ -15,13 +16,16 @@ from fgd.control.dependencies import Dependencies
 from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
+from fgd.control.facets.network import NetworkFacet
 from fgd.control.fields import NewFunction, parse_new
 from fgd.control.functions import Functions
+from fgd.control.networks import Networks
 from fgd.control.targets import Targets
 from fgd.control.versions import Versions
 from fgd.destination import Delivery, Node
 from fgd.invoke.destinations import Destinations
 from fgd.invoke.resolve import Directory
+from fgd.network import PUBLIC, public_network
 from fgd.plugin_manager import PluginManager
 from fgd.store.agencies import AgencyStore
 from fgd.store.catalog import SqliteCatalog
@@ -80,6 +84,7 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
         names = PackageNames(state_dir)
         dependencies = Dependencies(config, directory, store, code, names, lambda: 1.0, await store.all())
         roster = Roster(await AgencyStore(catalog).agencies())
+        networks = Networks(PUBLIC, config.networks, public_network(config.public_subnet, config.sandboxes_max))
         functions = Functions(
             config,
             directory,
@@ -87,7 +92,12 @@ async def world(state_dir: Path, config: Config | None = None, *, grace_s: float
             code,
             catalog.secrets,
             lambda: 1.0,
-            facets=(DependencyFacet(config, dependencies), LifecycleFacet(), AgencyFacet(roster.has)),
+            facets=(
+                DependencyFacet(config, dependencies),
+                LifecycleFacet(),
+                AgencyFacet(roster.has),
+                NetworkFacet(networks, directory.all_versions, IPv4Network(config.public_subnet)),
+            ),
             shared=dependencies,
         )
         versions = Versions(functions, directory, catalog, lambda: 1.0)

@@ -19,6 +19,7 @@ from fgd.sandbox.api import Binding, Limits, Sandbox
 from fgd.sandbox.host import LauncherHost, LauncherSandbox
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.sandbox.mount_plan import Owner
+from fgd.sandbox.network_plan import NetworkPlan
 from fgd.shares import HostRoot
 
 #: Below the ids of a daemon with default settings, and different from those of a test run beside this one.
@@ -90,8 +91,8 @@ class _TrackingHost(LauncherHost):
         super().__init__(launcher)
         self.made: list[LauncherSandbox] = []
 
-    async def open(self, runtime: str, own_ids: Owner | None = None) -> LauncherSandbox:
-        self.made.append(await super().open(runtime, own_ids))
+    async def open(self, runtime: str, own_ids: Owner | None = None, network: str = "none") -> LauncherSandbox:
+        self.made.append(await super().open(runtime, own_ids, network))
         return self.made[-1]
 
 
@@ -135,6 +136,7 @@ class Sandboxes:
         open_deadline_s: float = 10,
         mount_roots: Sequence[HostRoot] = (),
         mount_limit_s: float = 10,
+        networks: NetworkPlan | None = None,
     ) -> T:
         """Starts a launcher, runs `main` with its host, closes both. `runtime_dir` None: the real runtime."""
         found = [installs()[name] for name in runtimes]
@@ -142,7 +144,7 @@ class Sandboxes:
             found = [replace(install, runtime_dir=runtime_dir, entry="bootstrap.py") for install in found]
         settings = LauncherSettings(
             self.name, self.code_root, FIRST_ID, sandboxes_max, provider, found, open_deadline_s=open_deadline_s,
-            mount_roots=mount_roots, mount_limit_s=mount_limit_s,
+            mount_roots=mount_roots, mount_limit_s=mount_limit_s, networks=networks,
         )  # fmt: skip
         launcher, self.launcher_pid = spawn_launcher(settings)
 

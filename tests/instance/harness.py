@@ -34,6 +34,7 @@ class PlayedSandbox:
     def __init__(self, name: str, runtime: str) -> None:
         self.id = name
         self.runtime = runtime
+        self.network = "none"
         self.channel, self.inside = socket.socketpair()
         self.channel.setblocking(False)
         self.inside.setblocking(False)
@@ -130,7 +131,7 @@ class PlayedHost:
         self.broken = False
         self._send, self._receive = trio.open_memory_channel[PlayedSandbox](1000)
 
-    async def open(self, runtime: str, own_ids: Owner | None = None) -> PlayedSandbox:
+    async def open(self, runtime: str, own_ids: Owner | None = None, network: str = "none") -> PlayedSandbox:
         await trio.lowlevel.checkpoint()
         if self.broken:
             raise SandboxError("cgroup: no space left on device")

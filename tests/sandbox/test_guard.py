@@ -36,12 +36,14 @@ def parse(message: Any) -> Request:
 
 
 def test_the_requests_are_understood() -> None:
-    assert Open(7, "Python3.12") == parse(["open", 7, "Python3.12"])
-    assert Open(8, "C#(.NET Core 3.1)") == parse(["open", 8, "C#(.NET Core 3.1)"])
+    assert Open(7, "Python3.12", "none") == parse(["open", 7, "Python3.12", "none"])
+    assert Open(8, "C#(.NET Core 3.1)", "lab-2") == parse(["open", 8, "C#(.NET Core 3.1)", "lab-2"])
     assert Bind("i-1", DIGEST, LimitValues(*LIMITS)) == parse(["bind", "i-1", DIGEST, LIMITS, {}])
     bound = Bind("i-1", DIGEST, LimitValues(*LIMITS), (OTHER,))
     assert bound == parse(["bind", "i-1", DIGEST, LIMITS, {"dependencies": [OTHER]}])
     assert Resize(9, "i-1", 512, 600) == parse(["resize", 9, "i-1", 512, 600])
+    door = Bind("i-1", DIGEST, LimitValues(*LIMITS), door=True)
+    assert door == parse(["bind", "i-1", DIGEST, LIMITS, {"door": True}])
     assert Kill("i-1") == parse(["kill", "i-1"])
 
 
@@ -53,7 +55,7 @@ def test_mounts_are_understood() -> None:
     assert rows == plain(mounts)
     assert bound == parse(["bind", "i-1", DIGEST, LIMITS, {"mounts": rows, "owner": [7, 8]}])
     assert Try(3, mounts, Owner(7, 8)) == parse(["try", 3, rows, [7, 8]])
-    assert Open(7, "Python3.12", Owner(7, 8)) == parse(["open", 7, "Python3.12", [7, 8]])
+    assert Open(7, "Python3.12", "none", Owner(7, 8)) == parse(["open", 7, "Python3.12", "none", [7, 8]])
 
 
 @pytest.mark.parametrize(
@@ -86,16 +88,19 @@ def test_mounts_do_not_overlap_and_are_at_most_five() -> None:
 @pytest.mark.parametrize("owner", [None, [], [7], [0, 7], [7, 0], [-1, 7], [65535, 7], [True, 7], ["7", 7], [7, 8, 9]])
 def test_an_owner_is_an_ordinary_user_and_group(owner: Any) -> None:
     with pytest.raises(Refused):
-        parse(["open", 1, "Python3.12", owner])
+        parse(["open", 1, "Python3.12", "none", owner])
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        None, 7, "open", {}, {"open": 1}, [], [[]], ["open"], ["open", 1], ["open", 1, "Python3.12", "more"],
+        None, 7, "open", {}, {"open": 1}, [], [[]], ["open"], ["open", 1], ["open", 1, "Python3.12"],
+        ["open", 1, "Python3.12", "none", "more"], ["open", -1, "Python3.12", "none"],
+        ["open", True, "Python3.12", "none"], ["open", 1.0, "Python3.12", "none"], ["open", 1, 3.12, "none"],
+        ["open", 1, "../etc", "none"], ["open", 1, "", "none"], ["open", 1, "x" * 65, "none"],
+        ["open", 1, "a\nb", "none"], ["open", 1, "a\0", "none"], ["open", 1, "Python3.12", "10.0.0.1"],
+        ["open", 1, "Python3.12", ""], ["open", 1, "Python3.12", "fgd0/1"], ["open", 1, "Python3.12", ["lab"]],
         ["try", 1], ["try", 1, [], None],
-        ["open", -1, "Python3.12"], ["open", True, "Python3.12"], ["open", 1.0, "Python3.12"], ["open", 1, 3.12],
-        ["open", 1, "../etc"], ["open", 1, ""], ["open", 1, "x" * 65], ["open", 1, "a\nb"], ["open", 1, "a\0"],
         ["resize"], ["resize", 1, "i-1", 512], ["resize", 1, "i-1", 512, 600, 1], ["resize", "1", "i-1", 512, 600],
         ["resize", 1, "../x", 512, 600], ["resize", 1, "i-1", 0, 600], ["resize", 1, "i-1", 1 << 21, 600],
         ["resize", 1, "i-1", True, 600], ["resize", 1, "i-1", 512, 0], ["resize", 1, "i-1", 512, None],
@@ -106,6 +111,7 @@ def test_an_owner_is_an_ordinary_user_and_group(owner: Any) -> None:
         ["bind", "i-1", DIGEST, [0, *LIMITS[1:]], {}], ["bind", "i-1", DIGEST, [*LIMITS[:5], 1 << 40], {}],
         ["bind", "i-1", DIGEST, [None, *LIMITS[1:]], {}], ["bind", "i-1", DIGEST, [[128], *LIMITS[1:]], {}],
         ["bind", "i-1", DIGEST, LIMITS, []], ["bind", "i-1", DIGEST, LIMITS, {"path": "/etc"}],
+        ["bind", "i-1", DIGEST, LIMITS, {"door": 1}], ["bind", "i-1", DIGEST, LIMITS, {"door": "8320"}],
         ["bind", "i-1", DIGEST, LIMITS, {"dependencies": DIGEST}],
         ["bind", "i-1", DIGEST, LIMITS, {"dependencies": ["../" + "a" * 64]}],
         ["bind", "i-1", DIGEST, LIMITS, {"dependencies": [7]}],

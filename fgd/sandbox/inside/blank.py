@@ -81,9 +81,10 @@ def start(setup, channel, output, cgroup, config, runtime):
         kernel.close_from(_SETUP + 1)
         # The link tells our id in the zygote's pid namespace, by which the zygote will report our end.
         kernel.send(setup, b"hello " + os.readlink("/proc/self").encode("ascii"))
-        if kernel.receive(setup, 16, 0)[0] != b"mapped":
+        answer = kernel.receive(setup, 16, 0)[0].split()
+        if answer[:1] != [b"mapped"]:
             os._exit(1)
-        _furnish(step, config)
+        _furnish(step, config, answer[1].decode("ascii") if answer[1:] else "")
         kernel.send(setup, b"ready")
         if hasattr(runtime, "warm_up") and not select.select([setup], [], [], _UNHURRIED_S)[0]:
             runtime.warm_up()
@@ -110,10 +111,15 @@ def _complain(setup, report):
         pass  # the launcher is gone, and everything of it ends
 
 
-def _furnish(step, config):
+def _furnish(step, config, network):
+    """`network`: the number of its network, by which the root has files for it; "" for none."""
     step("become root inside")
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    if network:
+        for name in ("hosts", "resolv.conf"):
+            step("choose for the network", "/etc/" + name)
+            kernel.mount("%s/%s/%s" % (config["network_files"], network, name), "/etc/" + name, None, kernel.MS_BIND)
     steps.carry_out(config["plan"])
     step("bring up loopback")
     kernel.loopback_up()
