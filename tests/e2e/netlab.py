@@ -204,8 +204,9 @@ def handler(event, context):
         except urllib.error.HTTPError as error:
             return {"text": "status %d" % error.code}
     if do == "listen":
-        server = socket.create_server(("0.0.0.0", 9000), backlog=8)
-        threading.Thread(target=lambda: [server.accept() for _ in range(100)], daemon=True).start()
+        if tried("127.0.0.1", 9000) != "connected":
+            server = socket.create_server(("0.0.0.0", 9000), backlog=8)
+            threading.Thread(target=lambda: [server.accept() for _ in range(100)], daemon=True).start()
         return {"address": own_address(), "itself": tried(own_address(), 9000)}
     if do == "flood":
         host, port = event["door"]

@@ -90,19 +90,14 @@ def test_without_a_network_nothing_is_reached(probes: Probes) -> None:
 def test_no_instance_reaches_another(probes: Probes, first: str, second: str) -> None:
     probes.urn("out-2")
     probes.urn("lab-2", func_vpc={"vpc_id": "lab", "subnet_id": "lab"})
-    for name in (first, second):
-        if name not in _LISTENING.setdefault(id(probes), {}):
-            found = probes.ask(name, do="listen")
-            _LISTENING[id(probes)][name] = found["address"]
-
-            assert "connected" == found["itself"]
-    theirs = _LISTENING[id(probes)][second]
+    # An instance that was idle for long has been replaced, so each is asked anew.
+    asked = {name: probes.ask(name, do="listen") for name in (first, second)}
+    theirs = asked[second]["address"]
     answer = probes.tried(first, (theirs, 9000))[f"{theirs}:9000"]
 
+    assert ["connected", "connected"] == [one["itself"] for one in asked.values()]
+    assert asked[first]["address"] != theirs
     assert answer in {*REFUSALS, NO_ROUTE}
-
-
-_LISTENING: dict[int, dict[str, str]] = {}
 
 
 def test_nobody_opens_a_connection_to_an_instance(probes: Probes, lab: NetLab) -> None:

@@ -117,7 +117,7 @@ def test_functions_with_disks_have_half_of_the_starts() -> None:
 def test_functions_without_disks_keep_their_blanks() -> None:
     async def body() -> None:
         async with bench(mounter=Server(up=True), blank_pool=2, blank_pool_max=2) as b:
-            b.scheduler.blanks.want("Python3.12")
+            b.scheduler.blanks.want("Python3.12", "none")
             await b.settle()
             assert [None, None] == [one.own_ids for one in b.host.opened]
 
