@@ -15,7 +15,9 @@ from typing import Any
 from bench.host import say
 from bench.table import FIGURES, table
 
-PROGRAMS = ("ceilings", "warm", "cold", "creation", "density", "enqueue", "logs", "memory", "leftovers", "kill9")
+PROGRAMS = (
+    "ceilings", "warm", "cold", "creation", "density", "enqueue", "logs", "memory", "leftovers", "kill9", "reserved",
+)  # fmt: skip
 #: No program may take longer, so that all together stay below ten minutes.
 LIMIT_S = 150
 

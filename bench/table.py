@@ -76,9 +76,18 @@ def table(results: dict[str, Any]) -> str:
             one = results["cold"][name]
             kind, _, runtime = name.partition("_")
             lines.append(f"{f'cold start, {runtime}, {kind}':<52}{one['p50_ms']:>9g} ms p50{one['p99_ms']:>9g} ms p99")
+    lines += _reserved(results.get("reserved", {}).get("policies", {}))
     lines += ["", "ceilings of this host, same run"]
     lines += _plain(results.get("ceilings", {}), _CEILINGS)
     return "\n".join(lines)
+
+
+def _reserved(policies: dict[str, dict[str, float]]) -> list[str]:
+    """The back-test of reservations: a line for each policy."""
+    return [
+        f"{f'reserved, {name}':<52}{one['cold_starts']:>9g} cold starts{one['instance_hours']:>9g} instance-hours"
+        for name, one in policies.items()
+    ]
 
 
 def _plain(results: dict[str, Any], rows: tuple[tuple[str, tuple[str, ...], str], ...]) -> list[str]:

@@ -63,6 +63,7 @@ ACTION_OF: Final[Mapping[str, str]] = {
     "retry_deliveries": _FUNCTION + "updateAsyncInvokeConfig",
     "drop_deliveries": _FUNCTION + "updateAsyncInvokeConfig",
     "update_function_reserved_instances_count": _FUNCTION + "updateReservedInstanceCount",
+    "show_reserved_forecast": _FUNCTION + "listReservedInstance",
     "list_function_reserved_instances": _FUNCTION + "listReservedInstance",
     "list_reserved_instance_configs": _FUNCTION + "listReservedInstance",
     "create_dependency_version": _DEPENDENCY + "create",

@@ -52,6 +52,25 @@ async def show_func_reserved_instance_metrics(services: Services, ask: Ask) -> A
     )
 
 
+async def show_reserved_forecast(services: Services, ask: Ask) -> Answer:
+    urn = ask.urn()
+    function = services.functions.resolve(urn)
+    of_alias = None
+    if urn.qualifier.startswith("!"):
+        of_alias = Reservation(func_id=function.func_id, qualifier=urn.qualifier, count=0)
+    minutes, requests, levels = await services.planner.outlook(function, of_alias)
+    items = [
+        {
+            "level": level,
+            "instances_now": one.count,
+            "instance_hours": round(one.instance_hours, 2),
+            "beyond_percent": round(one.beyond * 100, 3),
+        }
+        for level, one in levels.items()
+    ]
+    return Answer({"minutes": minutes, "requests": requests, "levels": items})
+
+
 def _point(minute: Minute, value: int) -> dict[str, int]:
     return {"timestamp": minute.minute * 60_000, "value": value}
 
@@ -88,6 +107,10 @@ OPERATIONS = (
         "update_function_reserved_instances_count", "PUT", FUNCTION + "/reservedinstances",
         "Set the reserved instances of a version or alias", update_function_reserved_instances_count,
         fields=("count", "idle_mode", "tactics_config"),
+    ),
+    Operation(
+        "show_reserved_forecast", "GET", FUNCTION + "/reservedinstances/forecast",
+        "What each level of a recommendation would have kept in the last day", show_reserved_forecast,
     ),
     Operation(
         "list_function_reserved_instances", "GET", V2 + "/functions/reservedinstances", "List reserved instances",

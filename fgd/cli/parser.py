@@ -7,6 +7,7 @@ from typing import Final
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
 from fgd.cli.parser_dependencies import add_dependencies
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
+from fgd.cli.parser_reserved import add_reserved
 
 _EPILOG: Final = """\
 exit codes: 0 it worked, 1 the function failed or a check did, 2 wrong usage, 3 the API refused, 4 no daemon reachable
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _triggers(commands)
     _agencies(commands)
     _async(commands)
+    add_reserved(commands)
     _logs(commands)
     add_quotas(commands)
     _node(commands)

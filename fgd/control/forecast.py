@@ -31,6 +31,8 @@ _TREND: Final = 15
 #: The trend is not believed beyond this, nor where there were next to no calls.
 _TREND_MOST: Final = 3.0
 _TREND_LOAD_LEAST: Final = 0.05
+#: From here on the normal distribution is close enough, and exp(-load) comes near what a float cannot hold.
+_LARGE_LOAD: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +128,51 @@ def forecast(past: Past, minute: int, level: str, slots: int) -> int:
     return count
 
 
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a level would have come to.
+
+    `count`: instances it would keep now. `beyond`: the share of the requests (of 1) that would have found all kept
+    instances at work.
+    """
+
+    count: int
+    instance_hours: float
+    beyond: float
+
+
+def outlook(past: Past, minute: int, minutes: int, level: str, slots: int) -> Outlook:
+    """Asks the forecast for each of the `minutes` before a moment, knowing at each what was known then."""
+    hours = beyond = requests = 0.0
+    for one in range(minute - minutes, minute):
+        count = forecast(past, one, level, slots)
+        came = past.requests(one, one)
+        hours += count / 60
+        requests += came
+        beyond += came * _beyond(sum(past.loads(one, one)), count * slots)
+    return Outlook(forecast(past, minute, level, slots), hours, beyond / requests if requests else 0.0)
+
+
+def _beyond(load: float, places: int) -> float:
+    """The share of moments in which a Poisson-distributed number of calls leaves no place free."""
+    if load <= 0:
+        return 0.0
+    if load > _LARGE_LOAD:
+        return (1 - math.erf((places - load) / math.sqrt(2 * load))) / 2
+    probability, below = math.exp(-load), 0.0
+    for number in range(places):
+        below += probability
+        probability *= load / (number + 1)
+    return max(0.0, 1 - below)
+
+
 def _trend(past: Past, minute: int, days: list[int], quieter: float) -> float:
     """How much busier the last quarter of an hour was than the same of those days."""
-    now = sum(past.loads(minute - _TREND, minute - 1)) / _TREND
-    before = sum(sum(past.loads(day - _TREND, day - 1)) / _TREND for day in days) / len(days)
-    if before < _TREND_LOAD_LEAST:
+    now = past.loads(minute - _TREND, minute - 1)
+    before = [load for day in days for load in past.loads(day - _TREND, day - 1)]
+    if not now or not before or sum(before) / len(before) < _TREND_LOAD_LEAST:
         return 1.0
-    ratio = min(now / before, _TREND_MOST)
+    ratio = min(sum(now) * len(before) / len(now) / sum(before), _TREND_MOST)
     return ratio if ratio >= 1 else 1 - (1 - ratio) * quieter
 
 
@@ -148,7 +188,7 @@ def enough_for(load: float, share: float) -> int:
     """The least number that a Poisson-distributed one of mean `load` does not exceed in this share of moments."""
     if load <= 0:
         return 0
-    if load > 300:  # exp(-load) comes near what a float cannot hold; the normal distribution is close by then
+    if load > _LARGE_LOAD:
         return math.ceil(load + _normal_quantile(share) * math.sqrt(load))
     probability = total = math.exp(-load)
     number = 0

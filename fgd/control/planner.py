@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 import trio
 
-from fgd.control.forecast import Past, forecast
+from fgd.control.forecast import CARE, Outlook, Past, forecast, outlook
 from fgd.control.policies import Schedule, Tracker
 from fgd.control.reserved import Reservations
 from fgd.errors import StateError, StorageFull
@@ -35,6 +35,7 @@ _CLEAN_MINUTES: Final = 60
 _LONG_CALL_S: Final = 5.0
 #: After a restart, the load of this many minutes is where metric policies go on.
 _RECENT_MINUTES: Final = 5
+_OUTLOOK_MINUTES: Final = 24 * 60
 
 type Key = tuple[str, str]
 """(func_id, version)."""
@@ -174,6 +175,26 @@ class Planner:
             self._keeper.aim(version, count, idle_mode=idle_mode)
         self._aimed = {key: count for key, (_, count, _) in targets.items()}
 
+    async def outlook(self, function: Function, reservation: Reservation | None) -> tuple[int, int, dict[str, Outlook]]:
+        """Minutes looked back on (a day at most), requests in them, and what each level would have come to.
+
+        Args:
+            function: the version in question.
+            reservation: the one of an alias, if that is asked about.
+        """
+        plan = _Plan(reservation or Reservation(func_id=function.func_id, qualifier=function.version, count=0))
+        found = await self._history.minutes(function.func_id, since=self._minute - KEEP_MINUTES)
+        known = [one for one in found if self._counts_for(plan, one.version)]
+        minutes = min(_OUTLOOK_MINUTES, self._minute - known[0].minute) if known else 0
+
+        def work() -> dict[str, Outlook]:
+            past = Past()
+            past.read(known)
+            return {level: outlook(past, self._minute, minutes, level, function.concurrent_num) for level in CARE}
+
+        requests = sum(one.requests for one in known if one.minute >= self._minute - minutes)
+        return minutes, requests, await trio.to_thread.run_sync(work)
+
     @asynccontextmanager
     async def moving(self, old: Alias, new: Alias) -> AsyncIterator[None]:
         """In the block, instances that are reserved for an alias are ready in the version that it is about to point to.
@@ -248,7 +269,7 @@ class Planner:
             if plan.reservation.level and plan.past is None:
                 await self._recall(plan)
             else:
-                self._remember(plan, minutes)
+                self._remember(plan, over, minutes)
             self._follow(plan, samples, looks)
 
     def _minutes(self, over: int, samples: dict[Key, _Sample], looks: int) -> Iterator[Minute]:
@@ -274,8 +295,9 @@ class Planner:
             return version != LATEST or (main is not None and main.version == LATEST)
         return version == plan.reservation.qualifier
 
-    def _remember(self, plan: _Plan, minutes: list[Minute]) -> None:
+    def _remember(self, plan: _Plan, over: int, minutes: list[Minute]) -> None:
         if plan.past is not None:
+            plan.past.add(over, 0, 0.0)  # nothing is known, too, once a minute is over
             for one in minutes:
                 if one.func_id == plan.reservation.func_id and self._counts_for(plan, one.version):
                     plan.past.add(one.minute, one.requests, one.load)

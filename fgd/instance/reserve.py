@@ -55,9 +55,12 @@ class Reserve:
         """Keeps so many from now on."""
         if (count, idle_mode) == (self.count, self.idle_mode):
             return
+        fewer = count < self.count
         self.count, self.idle_mode = count, idle_mode
         self.settle()
         self.changed()
+        if fewer:  # those that are not kept any more may have to make room
+            self._pool.scheduler.room.feed()
 
     @property
     def wanted(self) -> int:

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -199,6 +199,7 @@ class Api:
         self.logs = ListedLogs()
         self.launcher = PlayedLauncher()
         self.keeper = NotedKeeper()
+        self.token: trio.lowlevel.TrioToken
         self.invoker = EchoInvoker()
         #: Number of instances by function id.
         self.instances: dict[str, int] = {}
@@ -242,6 +243,10 @@ class Api:
             connection.close()
         is_json = raw and response.headers.get_content_type() == "application/json"
         return response.status, json.loads(raw) if is_json else raw.decode("utf-8", "replace"), received
+
+    def do(self, work: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Runs something in the control plane's loop."""
+        trio.from_thread.run(work, *args, trio_token=self.token)
 
     def v2(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """A request about the first key's project."""
@@ -423,7 +428,7 @@ async def _main(
         nursery.start_soon(triggers.sweep)
         binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
         api.port = int(binds[0].rsplit(":", 1)[1])
-        token = trio.lowlevel.current_trio_token()
+        token = api.token = trio.lowlevel.current_trio_token()
         stop.append(lambda: token.run_sync_soon(nursery.cancel_scope.cancel))
         key, issued = await api.services.credentials.create("tests")
         api.keys = {
