@@ -1,7 +1,7 @@
 """How much every function version was used, minute by minute, in `history.db`: what forecasts are made of.
 
-Minutes in which nothing happened have no row. A minute of a version takes about 20 bytes, so two weeks of one that is
-used all the time take 400 kB; beyond `ROWS_MAX` rows the oldest minutes go early.
+Minutes in which nothing happened have no row. A minute of a version takes 40 bytes, so two weeks of one that is used
+all the time take 0.8 MB; beyond `ROWS_MAX` rows (200 MB) the oldest minutes go early.
 """
 
 import sqlite3
