@@ -1,12 +1,14 @@
 """The programs of bench/ count and judge right."""
 
 import contextlib
+import random
 import shutil
 import socket
 import threading
 
 import pytest
 
+from bench import reserved
 from bench.host import percentile
 from bench.load import Target, run_load
 from bench.run import main
@@ -79,3 +81,23 @@ def test_load_counts_answers_and_errors(monkeypatch: pytest.MonkeyPatch, wrk: bo
     assert load.requests > 10
     assert load.errors == load.requests
     assert 0 < load.p50_us <= load.p99_us
+
+
+def test_recommendation_needs_fewer_cold_starts_than_what_costs_as_much() -> None:
+    """The back-test of reservations, on one day of it."""
+    day = reserved.rates(random.Random(7), surprise=True)
+    past = reserved.history(random.Random(8))
+    balance = reserved.replay(random.Random(9), day, reserved.recommended(past, "balance"), past.add)
+    fixed = reserved.replay(random.Random(9), day, reserved.fixed(4), lambda *_: None)
+
+    assert balance.requests == fixed.requests > 100_000
+    assert balance.instance_hours < fixed.instance_hours
+    assert balance.cold * 2 < fixed.cold
+
+
+def test_backtest_counts_the_hours_of_what_is_kept_and_nothing_else() -> None:
+    quiet = [1e-9] * reserved.DAY
+    found = reserved.replay(random.Random(1), quiet, reserved.fixed(3), lambda *_: None)
+
+    assert (0, 0) == (found.requests, found.cold)
+    assert 3 * 24 == pytest.approx(found.instance_hours, rel=0.01)
