@@ -82,6 +82,7 @@ class Gate:
         finally:
             self._mounting.discard(pool)
         if reason:
+            pool.reserve.failed(reason.encode())
             while pool.waiting:
                 outcome = codes.platform_outcome(codes.INIT_FAILED, reason, "MountError")
                 outcome.function_error = False
