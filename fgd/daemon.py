@@ -17,6 +17,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -50,7 +51,7 @@ from fgd.control.facets.tags import TagsFacet
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
-from fgd.control.networks import Networks
+from fgd.control.networks import DOOR_ADDRESS, Networks
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
 from fgd.control.reserved import Reservations
@@ -96,6 +97,7 @@ from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
 from fgd.store.archives import ArchiveReader
 from fgd.store.catalog import SqliteCatalog
+from fgd.store.certificate import server_context
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
@@ -468,6 +470,7 @@ class _Node:
                 time_s=clock.time_s,
                 cold_parts=_cold_parts,
                 extras=handout.extras,
+                tls=partial(server_context, prepared.state_dir, DOOR_ADDRESS),
                 subnets={name: network.subnet for name, network in config.networks.items()},
             )
             host.doors = gateway.doors

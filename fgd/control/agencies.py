@@ -1,6 +1,5 @@
 """Agencies: named permissions that functions are given; made, changed and deleted by administrators."""
 
-import builtins
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -105,10 +104,6 @@ class Agencies:
             self._owners.put_agency(one.agency.project_id, one.agency.name, one.rights)
         await self._handout.open([one.agency for one in self._roster.list()])
 
-    def list(self, project_id: str) -> list[Known]:
-        """The agencies of a project, by name."""
-        return self._roster.list(project_id)
-
     def show(self, project_id: str, name: str) -> Known:
         """One agency.
 
@@ -120,7 +115,7 @@ class Agencies:
             raise NotFound(f"agency_name: the project has no agency {name[:64]!r}")
         return one
 
-    def users(self, agency: Agency) -> "builtins.list[str]":
+    def users(self, agency: Agency) -> list[str]:
         """The functions that have it, in any version: `package:name`, sorted."""
         return sorted(
             {
@@ -129,6 +124,10 @@ class Agencies:
                 if version.project_id == agency.project_id and agency.name in (version.xrole, version.app_xrole)
             }
         )
+
+    def list(self, project_id: str) -> list[Known]:
+        """The agencies of a project, by name."""
+        return self._roster.list(project_id)
 
     async def create(self, project_id: str, body: Mapping[str, object]) -> Known:
         """A new agency with its first credentials.

@@ -8,7 +8,8 @@ from fgd.model import Function
 from fgd.network import NONE, PUBLIC, Network
 
 #: FGD_API_ENDPOINT of instances with a door: an address of their own loopback, where the daemon listens.
-DOOR_URL: Final = "http://127.100.0.1:8320"
+DOOR_ADDRESS: Final = "127.100.0.1"
+DOOR_URL: Final = f"http://{DOOR_ADDRESS}:8320"
 
 
 @dataclass(frozen=True, slots=True)

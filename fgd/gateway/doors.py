@@ -9,12 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from fgd.gateway.http import Connection
 from fgd.linux.reactor import READ, Reactor
 
 #: Connections at once of one sandbox: its processes must not take all that the gateway has for everyone.
 CONNECTIONS_MAX: Final = 32
 _ACCEPT_BATCH: Final = 16
+#: A client that says nothing for so long is accepted all the same, and has the time for a request's head left.
+_FIRST_BYTE_S: Final = 5
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Doors:
 
     def open(self, sandbox: str, network: str, door: socket.socket) -> None:
         door.setblocking(False)
+        # Accepted are clients that have said something, so that their first byte tells how they speak.
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _FIRST_BYTE_S)
         self._doors[sandbox] = made = _Door(f"{sandbox}@{network}", door)
         if self._serving:
             self._watch(made)
@@ -63,9 +66,9 @@ class Doors:
             for door in self._doors.values():
                 self._reactor.unregister(door.socket.fileno())
 
-    def left(self, connection: Connection) -> None:
+    def left(self, address: str) -> None:
         """A connection has ended; whether it came by a door tells its address."""
-        sandbox, at, _ = connection.address.partition("@")
+        sandbox, at, _ = address.partition("@")
         door = self._doors.get(sandbox) if at else None
         if door is not None:
             if self._serving and door.connections >= CONNECTIONS_MAX:

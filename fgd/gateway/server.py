@@ -7,6 +7,7 @@ It is given everything it talks to, keeps nothing that must survive, and reaches
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from ipaddress import IPv4Network
@@ -30,6 +31,7 @@ from fgd.gateway.peer import admin_peer, group_id
 from fgd.gateway.pump import pump
 from fgd.gateway.router import InvocationRouter
 from fgd.gateway.stream import CLOSED, HEAD
+from fgd.gateway.tls import TlsClients, speaks_tls
 from fgd.invoke.api import Invoker
 from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.linux.reactor import READ, Reactor
@@ -59,6 +61,7 @@ class Gateway:
         time_s: Callable[[], float],
         cold_parts: Callable[[Call], dict[str, float]] | None = None,
         extras: ExtrasOf = extras_of,
+        tls: Callable[[float], ssl.SSLContext] | None = None,
         subnets: Mapping[str, IPv4Network] | None = None,
     ) -> None:
         """
@@ -67,6 +70,8 @@ class Gateway:
             record: told of every synchronous invocation, also when nobody waited for the answer any more.
             time_s: epoch seconds.
             extras: what goes to the function with an event, see `fgd.invoke.extras`.
+            tls: makes the settings for clients inside of a sandbox that speak TLS, at a time in epoch seconds; without
+                it they are refused.
             subnets: of the named networks, for functions that can be invoked from some of them only.
             cold_parts: of a call that started an instance, the parts of the start in ms by name, for X-Fgd-Timing.
         """
@@ -88,6 +93,7 @@ class Gateway:
         self._paused: list[Listener] = []
         #: Answers at the sockets that sandboxes have inside.
         self.doors = Doors(reactor, self._admit_inside)
+        self._tls = tls and TlsClients(tls, time_s, config.header_timeout_s, self._connect_inside, self.doors.left)
         #: Connections without a request in work, those that wait longest last; made by the tick.
         self._evictable: list[Connection] = []
         self._nursery: trio.Nursery | None = None
@@ -145,7 +151,7 @@ class Gateway:
 
     def forget(self, connection: Connection) -> None:
         self._connections.discard(connection)
-        self.doors.left(connection)
+        self.doors.left(connection.address)
 
     def forward(self, connection: Connection, head: Head, rest: bytes) -> None:
         assert self._nursery is not None
@@ -200,10 +206,17 @@ class Gateway:
 
     def _admit_inside(self, sock: socket.socket, name: str) -> bool:
         """A client that came by a sandbox's door. Nobody outside loses a connection for it."""
+        if self._tls is not None and self._nursery is not None and speaks_tls(sock):
+            self._nursery.start_soon(self._tls.serve, sock, name)
+            return True
+        return self._connect_inside(sock, name)
+
+    def _connect_inside(self, sock: socket.socket, name: str) -> bool:
         if len(self._connections) >= self.config.connections_max:
             self._turn_away(sock, 503, "FSS.0503", "too many connections; try again")
             return False
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._connections.add(Connection(self, sock, name, None))
         return True
 
