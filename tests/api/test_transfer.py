@@ -373,6 +373,28 @@ def test_dependencies_travel_by_name_and_version(api: Api) -> None:
 
 
 @pytest.mark.slow
+def test_networks_travel_and_a_node_without_them_refuses(api: Api, tmp_path: Path) -> None:
+    networks = {"lab": {"subnet": "10.70.0.0/24", "hosts": {"db.corp.internal": "10.70.0.10"}}}
+    wanted = {
+        "func_vpc": {"vpc_id": "lab", "subnet_id": "lab"},
+        "network_controller": {"disable_public_network": True, "trigger_access_vpcs": [{"vpc_id": "lab"}]},
+        "domain_names": json.dumps([{"domain_name": "db.corp.internal"}]),
+        "peering_cidr": "192.168.0.0/16;192.0.2.0/24",
+    }
+    with running_api(tmp_path, parse_config({"region": "testland", "networks": networks})) as other:
+        other.function("inside", **wanted)
+        file = download(other, "inside")[1]
+
+        assert 200 == load(other, "inside-2", file)[0]
+        assert settings(other, "inside") == settings(other, "inside-2")
+        assert "lab" == settings(other, "inside")["func_vpc"]["vpc_id"]
+        assert wanted["peering_cidr"] == settings(other, "inside-2")["peering_cidr"]
+    status, answer = load(api, "outside", file)
+    assert 400 <= status < 500, answer
+    assert answer["error_msg"].startswith("func_vpc")
+
+
+@pytest.mark.slow
 def test_disks_travel_and_a_node_without_them_refuses(api: Api, tmp_path: Path) -> None:
     mount = {"mount_type": "host", "mount_resource": "data", "local_mount_path": "/data", "read_only": True}
     config = {"mount_user": {"user_id": 7, "user_group_id": 8}, "func_mounts": [mount]}
