@@ -279,7 +279,13 @@ def test_memory_wish_counts_only_with_dynamic_memory(rig: Rig) -> None:
 
     assert client.invoke("hello", b"{}", "X-Cff-Instance-Memory: 7").status == 200
     assert client.invoke("dynamic", b"{}", "X-Cff-Instance-Memory: 256").status == 200
-    assert client.invoke("dynamic", b"{}", "X-Cff-Instance-Memory: 7").code == "FSS.0406"
+    assert client.invoke("dynamic", b"{}").status == 200
+    assert [0, 256, 0] == [call.options.memory_mib for call in rig.invoker.calls]
+    for wrong in ("7", "", "256, 512", "0256"):
+        assert client.invoke("dynamic", b"{}", f"X-Cff-Instance-Memory: {wrong}").code == "FSS.0406"
+    twice = ("X-Cff-Instance-Memory: 256", "X-Cff-Instance-Memory: 256")
+    assert client.invoke("dynamic", b"{}", *twice).code == "FSS.0406"
+    assert client.invoke("dynamic", b"{}", "X-Cff-Instance-Memory: 7", async_=True).code == "FSS.0406"
 
 
 def test_late_answer_is_504_and_the_result_is_still_recorded(start: Start) -> None:
