@@ -39,6 +39,10 @@ FILES_MAX: Final = 100
 SECRET_NAMES: Final = "encrypted_user_data_names"
 #: What a disabled function returns to when it is enabled.
 ENABLED_LIMIT: Final = "enabled_concurrency"
+#: What facets show that create-function is not asked for, or that means nothing on another node.
+_NOT_SETTINGS: Final = (
+    "depend_version_list", "depend_list", "func_vpc_id", "reserved_instance_count", "reserved_instance_idle_mode",
+)  # fmt: skip
 _YAML: Final = (".yaml", ".yml")
 _CODE: Final = (".zip", ".jar")
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -82,7 +86,7 @@ def settings_of(
         **{name: value for name, value in function.echo.items() if name in ECHOED},
         **{name: value for name, value in shown.items() if name in wire},
     }
-    for name in ("depend_version_list", "depend_list"):
+    for name in _NOT_SETTINGS:
         found.pop(name, None)
     found["dependencies"] = _by_name(function, shown.get("dependencies"))
     # What is off or 0 is said: it may not be what a later version begins with.

@@ -139,6 +139,16 @@ def test_a_disabled_function_keeps_what_it_is_enabled_to(api: Api) -> None:
     assert (0, 9) == (settings(api, "off-2")["concurrency"], settings(api, "off-2")["enabled_concurrency"])
 
 
+def test_reserved_instances_stay_behind(api: Api) -> None:
+    api.function("reserving-out")
+    assert 200 == api.v2("PUT", api.of("reserving-out") + "/reservedinstances", {"count": 1})[0]
+    assert 1 == settings(api, "reserving-out")["reserved_instance_count"]
+
+    assert 200 == load(api, "reserving-in", download(api, "reserving-out")[1])[0]
+    assert 0 == settings(api, "reserving-in")["reserved_instance_count"]
+    assert 200 == api.v2("PUT", api.of("reserving-out") + "/reservedinstances", {"count": 0})[0]
+
+
 def test_a_version_goes_out_as_it_was_published(api: Api) -> None:
     api.function("moving", description="before")
     api.v2("POST", api.of("moving") + "/versions", {"version": "v1"})
