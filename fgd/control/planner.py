@@ -157,11 +157,7 @@ class Planner:
     def apply(self) -> None:
         """Tells the keeper what is to be kept now."""
         targets: dict[Key, tuple[Function, int, bool]] = {}
-        room_mib = self._reservations.memory_mib
-        for plan, version in self._current():
-            # What is always kept was found to fit; what follows the load, and later changes of memory, may not.
-            count = min(self._wanted(plan), room_mib // version.memory_mib)
-            room_mib -= count * version.memory_mib
+        for plan, version, count in self._shared_out(list(self._current())):
             targets[version.func_id, version.version] = version, count, plan.reservation.idle_mode
         for (func_id, name), (count, idle_mode) in self._ahead.items():
             version_ahead = self._directory.version(func_id, name)
@@ -249,8 +245,20 @@ class Planner:
                 plan.followed = old.followed
         return plan
 
-    def _wanted(self, plan: _Plan) -> int:
-        return max(plan.reservation.count, plan.schedule.count(self._now_s()), plan.followed)
+    def _shared_out(self, plans: list[tuple[_Plan, Function]]) -> Iterator[tuple[_Plan, Function, int]]:
+        """How many instances each gets. What was promised when it was set comes first; what follows the load gets of
+        what is left, so that nobody's load takes the place of somebody's fixed number."""
+        room_mib = self._reservations.memory_mib
+        promised = []
+        for plan, version in plans:
+            sure = max(plan.reservation.count, plan.schedule.count(self._now_s()))
+            count = min(sure, room_mib // version.memory_mib)  # its memory may have grown since
+            room_mib -= count * version.memory_mib
+            promised.append(count)
+        for (plan, version), sure in zip(plans, promised, strict=True):
+            more = min(max(0, plan.followed - sure), room_mib // version.memory_mib)
+            room_mib -= more * version.memory_mib
+            yield plan, version, sure + more
 
     # --- minutes -----------------------------------------------------------------------------------------
 

@@ -189,6 +189,21 @@ def test_nine_tenths_of_the_node_can_be_reserved(tmp_path: Path) -> None:
     trio.run(body)
 
 
+def test_load_of_one_does_not_take_the_place_of_what_is_promised_to_another(tmp_path: Path) -> None:
+    async def body() -> None:
+        async with plan(tmp_path) as p:
+            busy, fixed = await _function(p, "busy"), await _function(p, "fixed")
+            metric = {"name": "m", "type": "Concurrency", "threshold": 1, "min": 1}
+            await p.put(_urn(busy), 1, tactics_config={"metric_configs": [metric]})
+            await p.put(_urn(fixed), 10)
+            p.keeper.uses[busy.func_id, "latest"] = Use(calls=50, busy=50, instances=50, reserved=1)
+            await p.minute()
+
+            assert (105, 10) == (p.kept(busy), p.kept(fixed)), "115 of 128 MB are nine tenths of the node"
+
+    trio.run(body)
+
+
 def test_metric_policy_follows_the_use_every_minute_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     async def body() -> None:
         async with plan(tmp_path) as p:
