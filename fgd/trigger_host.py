@@ -173,6 +173,12 @@ class TriggerHost:
             del self._running[trigger_id]
             del self._ended[trigger_id]
 
+    async def stop_all(self) -> None:
+        """Ends every trigger, all at once."""
+        async with trio.open_nursery() as nursery:
+            for trigger_id in list(self._scopes):
+                nursery.start_soon(self.stop, trigger_id)
+
     def state(self, trigger_id: str) -> Running | None:
         """How a trigger is; None for one that is switched off."""
         return self._running.get(trigger_id)

@@ -41,6 +41,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"gateway", "api"}),
     # builds it all
     frozenset({"startup", "doctor", "status"}),
+    frozenset({"prepare"}),
+    frozenset({"parts"}),
     frozenset({"daemon"}),
     frozenset({"cli", "testing"}),
     frozenset({"__main__"}),
