@@ -26,5 +26,9 @@ if [ ! -d "$wheels" ]; then
 	mv "$wheels.new" "$wheels"
 fi
 
-exec tests/lab/vm.sh run --overlay --share "$wheels:/wheels" --copy "$base" --mem 2048 --timeout "$limit" \
+tests/lab/vm.sh run --overlay --share "$wheels:/wheels" --copy "$base" --mem 2048 --timeout "$limit" \
 	--env "PYTHON=$base/bin/python$version" -- "tests/lab/guest.sh"
+
+# Disks, against the machine's own NFS server: tests of the harness, with the environment of this tree.
+exec tests/lab/vm.sh run --overlay --copy "$base" --copy "$PWD/.venv" --mem 2048 --timeout "$limit" --env PYTHONPATH=/src -- \
+	"$PWD/.venv/bin/python" -m pytest -q -p no:cacheprovider tests/lab/nfs.py
