@@ -43,7 +43,7 @@ def test_nothing_is_left_to_do_later() -> None:
 
 
 def test_no_path_of_one_machine() -> None:
-    assert [] == _matches(r"/work/(main|shared)\b|/root/\.(pyenv|cache|local)|/home/(?!snuser\b)[a-z]")
+    assert [] == _matches(r"/work/(main|shared)\b|/root/\.(pyenv|cache|local)|/home/(?!snuser\b|test\b)[a-z]")
 
 
 @pytest.mark.parametrize("name", _LOCKS)

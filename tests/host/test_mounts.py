@@ -125,7 +125,7 @@ def test_the_rest_of_the_root_is_as_without_mounts(disks: Disks) -> None:
         out.append([os.getcwd(), os.listdir("/opt/function/code"), os.listdir("/home/snuser/log"),
                     os.path.exists("/proc/self/exe"), sorted(os.listdir("/dev"))])
         out.append(open("/etc/hostname").read())
-        for path in ("/new", "/home/new", "/usr/new", "/data/../new", "/mnt/new", "/srv/new"):
+        for path in ("/new", "/home/test", "/usr/new", "/data/../new", "/mnt/new", "/srv/new"):
             try:
                 os.mkdir(path)
                 out.append(path)

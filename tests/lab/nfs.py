@@ -61,8 +61,17 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
                         (("v3", " vers=3"), ("v4", " vers=4.2"), ("any", ""), ("locked", " ro"))],
         "mount_timeout_s": 20.0, "drain_s": 5.0, "sync_timeout_s": 90.0,
     }  # fmt: skip
-    with DaemonProcess(tmp_path_factory.mktemp("fgd"), settings) as process:
+    process = DaemonProcess(tmp_path_factory.mktemp("fgd"), settings)
+    try:
+        _start(process)
         yield process
+    finally:
+        process.__exit__()
+
+
+def _start(process: DaemonProcess) -> None:
+    process.start(wait=False)
+    process.wait_ready(2 * PATIENT_S)
 
 
 @pytest.fixture(scope="module")
@@ -196,14 +205,14 @@ def _ends(daemon: DaemonProcess, end: Callable[[], object]) -> bool:
 def test_killed_with_9_nothing_stays_mounted(api: Client, daemon: DaemonProcess) -> None:
     assert 200 == api.invoke(_some(api), {"path": "/mnt/nfs/killed", "write": "x"}).status
     assert _ends(daemon, daemon.kill9)
-    daemon.start()
+    _start(daemon)
 
 
 def test_stopped_nothing_stays_mounted(api: Client, daemon: DaemonProcess) -> None:
     api.close()
     assert 200 == api.invoke(_some(api), {"path": "/mnt/nfs/stopped", "write": "x"}).status
     assert _ends(daemon, daemon.stop)
-    daemon.start()
+    _start(daemon)
 
 
 def _some(api: Client) -> str:

@@ -48,8 +48,8 @@ def test_the_requests_are_understood() -> None:
 
 
 def test_mounts_are_understood() -> None:
-    mounts = (HostMount("/data", 1, "a/b", True), NfsMount("/home/x", 0), TmpfsMount("/mnt/t", 10))
-    rows = [["host", "/data", 1, "a/b", True], ["nfs", "/home/x", 0, "", False], ["tmpfs", "/mnt/t", 10]]
+    mounts = (HostMount("/data", 1, "a/b", True), NfsMount("/srv/x", 0), TmpfsMount("/mnt/t", 10))
+    rows = [["host", "/data", 1, "a/b", True], ["nfs", "/srv/x", 0, "", False], ["tmpfs", "/mnt/t", 10]]
     bound = Bind("i-1", DIGEST, LimitValues(*LIMITS), (), mounts, Owner(7, 8))
 
     assert rows == plain(mounts)
