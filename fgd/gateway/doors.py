@@ -37,6 +37,7 @@ class Doors:
         self._admit = admit
         self._doors: dict[str, _Door] = {}
         self._serving = False
+        self._paused: list[_Door] = []
 
     def open(self, sandbox: str, network: str, door: socket.socket) -> None:
         door.setblocking(False)
@@ -66,6 +67,13 @@ class Doors:
             for door in self._doors.values():
                 self._reactor.unregister(door.socket.fileno())
 
+    def tick(self) -> None:
+        """Tries again where an accept failed."""
+        paused, self._paused = self._paused, []
+        for door in paused:
+            if self._serving and self._doors.get(door.name.partition("@")[0]) is door:
+                self._reactor.modify(door.socket.fileno(), READ if door.connections < CONNECTIONS_MAX else 0)
+
     def left(self, address: str) -> None:
         """A connection has ended; whether it came by a door tells its address."""
         sandbox, at, _ = address.partition("@")
@@ -89,7 +97,11 @@ class Doors:
                 return
             try:
                 sock, _ = door.socket.accept()
-            except OSError:  # nobody there any more, or no descriptor is free: the next event tries again
+            except BlockingIOError:
+                return
+            except OSError:  # no descriptor is free, most likely: not again before the next tick
+                self._reactor.modify(door.socket.fileno(), 0)
+                self._paused.append(door)
                 return
             sock.setblocking(False)
             door.connections += self._admit(sock, door.name)

@@ -260,3 +260,4 @@ class Gateway:
         for listener in self._paused:
             self.reactor.modify(listener.socket.fileno(), READ)
         self._paused.clear()
+        self.doors.tick()

@@ -66,18 +66,19 @@ class Netlink:
 
     def links(self) -> list[Link]:
         """All interfaces."""
-        found = []
-        for body in self._dump(_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0), _NEWLINK):
-            _, _, index, flags, _ = _LINK.unpack_from(body)
-            fields = _attributes(body[_LINK.size :])
-            families = _attributes(fields.get(_AF_SPEC, b""))
-            conf = _attributes(families.get(socket.AF_INET, b"")).get(_INET_CONF, b"")
-            # An array of 32-bit values that begins with setting number 1.
-            forwards = len(conf) >= 4 and struct.unpack_from("=I", conf)[0] != 0
-            name = fields[_IFNAME].rstrip(b"\0").decode("utf-8", "replace")
-            alias = fields.get(_IFALIAS, b"").rstrip(b"\0").decode("utf-8", "replace")
-            found.append(Link(index, name, alias, bool(flags & _IFF_UP), forwards))
-        return found
+        return [_link(body) for body in self._dump(_GETLINK, _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0), _NEWLINK)]
+
+    def link(self, number: int = 0, name: str = "") -> Link:
+        """One interface, by its number or its name.
+
+        Raises:
+            OSError: there is no such interface (ENODEV).
+        """
+        body = _LINK.pack(socket.AF_UNSPEC, 0, number, 0, 0) + (_text(_IFNAME, name) if name else b"")
+        for kind, answer in self._talk(_GETLINK, 0, body, name):
+            if kind == _NEWLINK:
+                return _link(answer)
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name or str(number))
 
     def default_links(self) -> set[int]:
         """Indices of the interfaces by which IPv4 default routes go."""
@@ -176,12 +177,7 @@ class Netlink:
         Raises:
             OSError: there is none of that name (ENODEV).
         """
-        body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(_IFNAME, name)
-        for kind, answer in self._talk(_GETLINK, 0, body, name):
-            if kind == _NEWLINK:
-                index: int = _LINK.unpack_from(answer)[2]
-                return index
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), name)
+        return self.link(name=name).number
 
     # --- messages ----------------------------------------------------------------------------------------
 
@@ -224,6 +220,18 @@ class Netlink:
                 answers.append((answered, inner))
             if answers and not many and not flags & _ACK:
                 return answers
+
+
+def _link(body: bytes) -> Link:
+    _, _, index, flags, _ = _LINK.unpack_from(body)
+    fields = _attributes(body[_LINK.size :])
+    families = _attributes(fields.get(_AF_SPEC, b""))
+    conf = _attributes(families.get(socket.AF_INET, b"")).get(_INET_CONF, b"")
+    # An array of 32-bit values that begins with setting number 1.
+    forwards = len(conf) >= 4 and struct.unpack_from("=I", conf)[0] != 0
+    name = fields[_IFNAME].rstrip(b"\0").decode("utf-8", "replace")
+    alias = fields.get(_IFALIAS, b"").rstrip(b"\0").decode("utf-8", "replace")
+    return Link(index, name, alias, bool(flags & _IFF_UP), forwards)
 
 
 def _attribute(kind: int, data: bytes) -> bytes:

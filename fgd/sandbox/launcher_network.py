@@ -10,7 +10,7 @@ import socket
 import time
 from collections import deque
 from contextlib import suppress
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Final, NamedTuple
 
 from fgd.linux.namespaces import within_network
@@ -27,6 +27,8 @@ _LOOK_AGAIN_S: Final = 5.0
 _TRIES: Final = 16
 _WAS_OFF: Final = "forwarding_was_off"
 _TABLES: Final = "fgd_"
+#: An address that nobody has (RFC 5737): the way to it is the way out.
+_SOMEWHERE: Final = IPv4Address("198.51.100.1")
 #: Where FGD_API_ENDPOINT leads: an address of the loopback's that nothing else is likely to use.
 DOOR: Final = ("127.100.0.1", 8320)
 _BACKLOG: Final = 16
@@ -156,12 +158,7 @@ class Networks:
             if not self._loaded:
                 self._nft.load(self._settings["rules"])
                 self._loaded = True
-            netlink = self._host()
-            links = {link.number: link for link in netlink.links()}
-            if network.bridge and network.bridge not in {link.name for link in links.values()}:
-                self._make_bridge(network)
-                links = {link.number: link for link in netlink.links()}
-            self._let_through(self._ways_out(network, links))
+            self._let_through(self._ways_out(network))
         except OSError as error:
             raise OSError(f"network {name}: {error}") from error
         network.ready_s = time.monotonic()
@@ -172,15 +169,26 @@ class Networks:
         address = IPv4Interface((network.subnet.network_address + 1, network.subnet.prefixlen))
         netlink.add_address(netlink.index(network.bridge), address)
 
-    def _ways_out(self, network: _Network, links: dict[int, Link]) -> list[Link]:
-        """Interfaces by which answers come back."""
+    def _ways_out(self, network: _Network) -> list[Link]:
+        """Interfaces by which answers come back; the network's bridge is made if the host does not have it.
+
+        Single questions to the kernel: a list of all interfaces and routes grows with the instances.
+        """
         netlink = self._host()
-        ways = netlink.default_links() if network.public else set()
-        for route in network.routes:
-            found = netlink.link_towards(route[1] if route.num_addresses > 1 else route[0])
-            ways |= {found} if found is not None else set()
-        ways |= {index for index, link in links.items() if link.name == network.bridge}
-        return [links[way] for way in ways if way in links and links[way].name != "lo"]
+        ways = {}
+        if network.bridge:
+            try:
+                bridge = netlink.link(name=network.bridge)
+            except OSError:
+                self._make_bridge(network)
+                bridge = netlink.link(name=network.bridge)
+            ways[bridge.number] = bridge
+        towards = [route[1] if route.num_addresses > 1 else route[0] for route in network.routes]
+        for address in [*towards, _SOMEWHERE] if network.public else towards:
+            number = netlink.link_towards(address)
+            if number is not None and number not in ways:
+                ways[number] = netlink.link(number)
+        return [way for way in ways.values() if way.name != "lo"]
 
     def _let_through(self, ways: list[Link]) -> None:
         """Switches on forwarding where it is off. The rules then let pass what is for instances, and nothing else."""

@@ -27,6 +27,9 @@ FILES_ROOT: Final = "/etc/fgd.networks"
 #: Interfaces of the host that did not pass packets on before fgd came.
 WAS_OFF: Final = "forwarding_was_off"
 _RESOLVERS_MAX: Final = 3
+#: Of one instance at once: the host's table of connections serves everybody.
+_CONNECTIONS_MAX: Final = 1024
+_COUNTED: Final = "  set connections { type ipv4_addr; flags dynamic; size 65535; }\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class NetworkPlan:
                 f'iifname @{WAS_OFF} oifname != "{INTERFACES}*" drop',
                 f'iifname {ours} oifname "{INTERFACES}*" drop',
                 *bridges,
+                f"iifname {ours} ct state new add @connections {{ ip saddr ct count over {_CONNECTIONS_MAX} }} drop",
                 f"oifname != {ours} accept",
                 "ct state { established, related } accept",
                 "drop",
@@ -95,7 +99,7 @@ class NetworkPlan:
         ]  # fmt: skip
         # Named first, so that it can be deleted whether it is there or not: all of it is one change.
         head = f"table inet {self.table}\ndelete table inet {self.table}\n"
-        return f"{head}table inet {self.table} {{\n  set {WAS_OFF} {{ type ifname; }}\n{''.join(chains)}}}\n"
+        return f"{head}table inet {self.table} {{\n  set {WAS_OFF} {{ type ifname; }}\n{_COUNTED}{''.join(chains)}}}\n"
 
     def _network(self, number: int, network: Network) -> str:
         refuse = "reject with icmp type admin-prohibited"
