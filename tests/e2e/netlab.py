@@ -209,14 +209,12 @@ def handler(event, context):
             threading.Thread(target=lambda: [server.accept() for _ in range(100)], daemon=True).start()
         return {"address": own_address(), "itself": tried(own_address(), 9000)}
     if do == "flood":
-        host, port = event["door"]
-        open_ones = [socket.create_connection((host, port), timeout=2) for _ in range(event["count"])]
-        answered = 0
-        for one in open_ones:
-            one.settimeout(0.3)
+        open_ones, answered = [], 0
+        for _ in range(event["count"]):
             try:
-                one.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
-                answered += one.recv(100).startswith(b"HTTP/1.1 200")
+                open_ones.append(socket.create_connection(event["door"], timeout=1))
+                open_ones[-1].sendall(b"GET /healthz HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n")
+                answered += open_ones[-1].recv(100).startswith(b"HTTP/1.1 200")
             except OSError:
                 break
         for one in open_ones:
