@@ -19,7 +19,13 @@ VALUES: dict[str, list[Any]] = {
     "heartbeat_handler": [None, "", "index.beat"],
     "pre_stop_handler": [None, "", "index.stop", "other.stop"],
     "pre_stop_timeout": [None, 0, 1, 90],
-    "ephemeral_storage": [None, 512, 10240],
+    "ephemeral_storage": [None, 0, 512, 10240],
+    "mount_config": [
+        None,
+        {},
+        {"mount_user": {"user_id": 7}},
+        {"func_mounts": [{"mount_type": "tmpfs", "mount_resource": "5", "local_mount_path": "/scratch"}]},
+    ],
     "xrole": [None, "", "facet-a"],
     "app_xrole": [None, "", "facet-b"],
 }
