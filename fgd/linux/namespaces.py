@@ -51,6 +51,8 @@ def ranges(first_id: int, count: int, others: dict[int, int]) -> list[Range]:
     found: list[Range] = []
     begin = 0
     for inside in sorted(others):
+        if others[inside] == first_id + inside:
+            continue  # no exception, and one range less for the kernel to search
         if inside > begin:
             found.append((begin, first_id + begin, inside - begin))
         found.append((inside, others[inside], 1))
