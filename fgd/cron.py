@@ -1,13 +1,21 @@
-"""Cron expressions of FunctionGraph: six fields with seconds first, the day of the week may be left out, times in UTC.
+"""Cron expressions of FunctionGraph: six fields with seconds first, the day of the week may be left out.
 
 Source: user guide, section 5.11; errors-and-limits, section 8. Names of months and days in any case; `?` where a day
 is meant; where both the day of the month and of the week are restricted, either is enough.
+
+Theory of operation: an expression names readings of the clock on the wall of a zone. Between two changes of the zone's
+offset such a reading is a moment by mere arithmetic, so the search goes in steps of at most a day within which the
+offset stays; where it changes, the search stops at that second and goes on with the new offset. Hence a reading that
+the change leaves out names no moment, and one that comes twice names two, as robfig/cron v3 has it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
+
+from fgd.zones import BadZone, zone_named
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -21,6 +29,11 @@ _FIELDS: Final[Sequence[tuple[str, int, int, Sequence[str]]]] = (
     ("day of week", 0, 6, _DAYS),
 )
 _CHARS_MAX: Final = 256
+_ZONE: Final = "CRON_TZ="
+_EPOCH: Final = datetime(1970, 1, 1)
+_SECOND: Final = timedelta(seconds=1)
+#: 1 January 9999; the calendar of Python ends a year later.
+_END_S: Final = (datetime(9999, 1, 1) - _EPOCH) // _SECOND
 
 
 class BadCron(ValueError):
@@ -40,25 +53,100 @@ class Cron:
     #: Whether a day matches when either of its two fields does (both are restricted), or must match both.
     either_day: bool
 
-    def last(self, since_s: float, until_s: float) -> float | None:
-        """The last moment that it names from `since_s` to `until_s`, both epoch seconds; None if there is none."""
-        moment = datetime.fromtimestamp(until_s, UTC).replace(microsecond=0)
-        limit = (moment.hour, moment.minute, moment.second)
-        while moment.timestamp() >= since_s:
-            found = self._last_time(limit) if self._on(moment) else None
-            if found is not None:
-                hour, minute, second = found
-                found_s = moment.replace(hour=hour, minute=minute, second=second).timestamp()
-                return found_s if found_s >= since_s else None
-            moment = moment.replace(hour=23, minute=59, second=59) - timedelta(days=1)
-            limit = (23, 59, 59)
+    zone: tzinfo = UTC
+
+    def next(self, after_s: float) -> int | None:
+        """The first moment after `after_s` that it names, both epoch seconds; None when the calendar ends before."""
+        at_s = math.floor(after_s) + 1
+        while at_s < _END_S:
+            offset_s = self._offset_s(at_s)
+            local = _EPOCH + timedelta(seconds=at_s + offset_s)
+            time = self._first_time((local.hour, local.minute, local.second)) if self._on(local) else None
+            if time is not None:
+                goal = local.replace(hour=time[0], minute=time[1], second=time[2])
+            else:
+                goal = local.replace(hour=0, minute=0, second=0) + timedelta(days=1)
+                ahead = self._month_ahead(local)
+                if ahead > goal:
+                    at_s = (ahead - _EPOCH) // _SECOND - offset_s
+                    continue
+            goal_s = (goal - _EPOCH) // _SECOND - offset_s
+            if self._offset_s(goal_s) != offset_s:
+                at_s = self._change_s(at_s, goal_s)
+            elif time is not None:
+                return goal_s
+            else:
+                at_s = goal_s
         return None
+
+    def last(self, since_s: float, until_s: float) -> int | None:
+        """The last moment that it names from `since_s` to `until_s`, both epoch seconds; None if there is none."""
+        at_s = math.floor(until_s)
+        while at_s >= since_s:
+            offset_s = self._offset_s(at_s)
+            local = _EPOCH + timedelta(seconds=at_s + offset_s)
+            time = self._last_time((local.hour, local.minute, local.second)) if self._on(local) else None
+            if time is not None:
+                goal = local.replace(hour=time[0], minute=time[1], second=time[2])
+            else:
+                goal = local.replace(hour=0, minute=0, second=0) - _SECOND
+            goal_s = (goal - _EPOCH) // _SECOND - offset_s
+            if self._offset_s(goal_s) != offset_s:
+                at_s = self._change_s(goal_s, at_s) - 1
+            elif time is not None:
+                return goal_s if goal_s >= since_s else None
+            else:
+                at_s = goal_s
+        return None
+
+    def _offset_s(self, moment_s: int) -> int:
+        """Seconds that the zone's wall is ahead of UTC."""
+        if self.zone is UTC:
+            return 0
+        ahead = datetime.fromtimestamp(moment_s, self.zone).utcoffset()
+        return 0 if ahead is None else ahead // _SECOND
+
+    def _change_s(self, before_s: int, after_s: int) -> int:
+        """The first second of the offset of `after_s`; at `before_s`, a day before at most, there is another one."""
+        offset_s = self._offset_s(before_s)
+        while after_s - before_s > 1:
+            middle_s = (before_s + after_s) // 2
+            if self._offset_s(middle_s) == offset_s:
+                before_s = middle_s
+            else:
+                after_s = middle_s
+        return after_s
+
+    def _month_ahead(self, day: datetime) -> datetime:
+        """Two days before its next month, so that no change of the offset matters; `day` where that is not ahead."""
+        if day.month in self.months:
+            return day
+        later = [month for month in sorted(self.months) if month > day.month]
+        year, month = (day.year, later[0]) if later else (day.year + 1, min(self.months))
+        return datetime(year, month, 1) - timedelta(days=2)
 
     def _on(self, day: datetime) -> bool:
         if day.month not in self.months:
             return False
         by_month, by_week = day.day in self.days, day.isoweekday() % 7 in self.weekdays
         return by_month or by_week if self.either_day else by_month and by_week
+
+    def _first_time(self, limit: tuple[int, int, int]) -> tuple[int, int, int] | None:
+        """The first time of day that is not before `limit`."""
+        for hour in self.hours:
+            if hour < limit[0]:
+                continue
+            if hour > limit[0]:
+                return hour, self.minutes[0], self.seconds[0]
+            for minute in self.minutes:
+                if minute < limit[1]:
+                    continue
+                if minute > limit[1]:
+                    return hour, minute, self.seconds[0]
+                for second in self.seconds:
+                    if second >= limit[2]:
+                        return hour, minute, second
+        return None
 
     def _last_time(self, limit: tuple[int, int, int]) -> tuple[int, int, int] | None:
         """The last time of day that is not after `limit`."""
@@ -78,8 +166,23 @@ class Cron:
         return None
 
 
-def parse_cron(text: str) -> Cron:
-    """Parses `second minute hour day-of-month month [day-of-week]`.
+def split_zone(text: str) -> tuple[tzinfo | None, str]:
+    """The zone of an expression that begins with `CRON_TZ=<zone>`, None without it, and the rest.
+
+    Raises:
+        BadCron: there is no such zone.
+    """
+    if not text.startswith(_ZONE):
+        return None, text
+    name, _, rest = text.removeprefix(_ZONE).partition(" ")
+    try:
+        return zone_named(name), rest.strip()
+    except BadZone as error:
+        raise BadCron(f"CRON_TZ: {error}") from None
+
+
+def parse_cron(text: str, zone: tzinfo = UTC) -> Cron:
+    """Parses `second minute hour day-of-month month [day-of-week]`, to be read on the wall of `zone`.
 
     Raises:
         BadCron: says what is wrong.
@@ -103,6 +206,7 @@ def parse_cron(text: str) -> Cron:
         months=frozenset(months),
         weekdays=frozenset(weekdays),
         either_day=not _is_any(parts[3]) and not _is_any(parts[5]),
+        zone=zone,
     )
     # In a span that holds a 29 February that is a day of every week would take 28 years; without a day there is none.
     if not cron.either_day and min(cron.days) > max(_LENGTHS[month] for month in cron.months):
