@@ -25,6 +25,7 @@ from fgd.gateway.api import Listener
 from fgd.gateway.pump import pump
 from fgd.instance.scheduler import Scheduler
 from fgd.linux.notify import sd_notify
+from fgd.linux.timerfd import ClockWatch
 from fgd.log import set_up_logging
 from fgd.parts import Parts
 from fgd.prepare import Prepared, prepare
@@ -91,6 +92,7 @@ class _Node:
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
             listeners += [Listener(sock) for sock in tcp]
             nursery.start_soon(_sweep_code, parts.functions, parts.scheduler)
+            nursery.start_soon(parts.clock.follow, _clock_watch(stack))
             for task in (parts.book.run, parts.recorder.run, parts.scheduler.run, parts.public.run, parts.handout.run):
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, parts)
@@ -179,6 +181,17 @@ RELOADED = frozenset(
         "starts_at_once", "log_lines_per_s", "log_bytes_per_s", "drain_s", "log_level",
     }
 )  # fmt: skip
+
+
+def _clock_watch(stack: contextlib.AsyncExitStack) -> ClockWatch | None:
+    """What tells of steps of the system's clock at once; None where the kernel does not offer it."""
+    try:
+        watch = ClockWatch()
+    except OSError as error:
+        log.warning("steps of the system's clock are seen some seconds late: %s", error)
+        return None
+    stack.callback(watch.close)
+    return watch
 
 
 async def _sweep_code(functions: Functions, scheduler: Scheduler) -> None:
