@@ -9,6 +9,7 @@ from typing import Any, get_origin, get_type_hints
 
 from fgd.network import BadNetwork, Network, addresses, check_apart, parse_networks, public_network, ranges
 from fgd.shares import BadShare, parse_exports, parse_owners, parse_roots
+from fgd.zones import BadZone, zone_named
 
 
 class ConfigError(Exception):
@@ -25,6 +26,7 @@ class Config:
     """All settings. The comment of each is its `help`; `docs/configuration.md` is generated from them."""
 
     region: str = _setting("local", "Region text in function URNs and in the answers of the API.")
+    time_zone: str = _setting("UTC", "The region's time zone, in which timers read cron expressions without CRON_TZ.")
     user: str = _setting("fgd", "Account the daemon runs as; without such an account, the first id of fgd's own range.")
     group: str = _setting("fgd", "Members of this group may use the admin socket, as root may.")
     first_uid: int = _setting(
@@ -185,6 +187,10 @@ def parse_config(values: dict[str, Any]) -> Config:
         if meta["high"] is not None and value > meta["high"]:
             raise ConfigError(f"{name}: must be at most {meta['high']:g}, not {value}")
     config = Config(**values)
+    try:
+        zone_named(config.time_zone)
+    except BadZone as error:
+        raise ConfigError(f"time_zone: {error}") from None
     for name, parse in (("mount_roots", parse_roots), ("nfs_servers", parse_exports), ("nfs_owners", parse_owners)):
         try:
             parse(getattr(config, name))

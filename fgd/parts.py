@@ -321,7 +321,7 @@ class Parts:
             self.invoker,
             trigger_store,
             self.trigger_host,
-            self.clock.time_s,
+            self.clock,
             await trigger_store.notes(),
         )
         self.triggers = Triggers(
@@ -334,6 +334,7 @@ class Parts:
             doors,
             self.config.region,
             self.clock.time_s,
+            self.config.time_zone,
         )
 
     def _make_front(self) -> None:

@@ -2,6 +2,7 @@
 
 from fgd.call import Outcome
 from fgd.config import Config
+from fgd.cron import BadCron, Cron, parse_cron, split_zone
 from fgd.destination import BadDestination, Delivery, Destination, InvokesFunction, Node, Tidies, Undeliverable
 from fgd.disk import (
     BadDisk,
@@ -17,13 +18,16 @@ from fgd.disk import (
 )
 from fgd.hookspecs import hookimpl
 from fgd.trigger import BadEvent, BadTriggerConfig, Door, FunctionOff, Place, TriggerType
+from fgd.zones import zone_named
 
 __all__ = [
+    "BadCron",
     "BadDestination",
     "BadDisk",
     "BadEvent",
     "BadTriggerConfig",
     "Config",
+    "Cron",
     "Delivery",
     "Destination",
     "DiskDriver",
@@ -45,4 +49,7 @@ __all__ = [
     "WantedMount",
     "check_share",
     "hookimpl",
+    "parse_cron",
+    "split_zone",
+    "zone_named",
 ]

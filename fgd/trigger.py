@@ -51,6 +51,10 @@ class Place:
     qualifier: str
     #: The URN of 8 fields.
     function_urn: str
+    #: When the trigger was made, changed, or switched on or off last; epoch seconds.
+    since_s: float = 0.0
+    #: Name of the region's time zone.
+    time_zone: str = "UTC"
 
 
 class Door(Protocol):
@@ -80,6 +84,10 @@ class Door(Protocol):
 
     def now_s(self) -> float:
         """Epoch seconds. Sleep with `trio.sleep`; both follow a test's clock."""
+
+    async def sleep_until(self, at_s: float) -> bool:
+        """Waits until it is `at_s`, epoch seconds: True. False as soon as the system's clock was set meanwhile (or the
+        machine was suspended): what `now_s` gives has jumped, so reckon anew."""
 
     def recall(self) -> bytes:
         """What was remembered last, b"" for nothing: a cursor, a moment, an offset."""

@@ -1,13 +1,13 @@
 """What a running trigger is handed (`fgd.trigger.Door`): its way to the function, its memory, its figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 import trio
 
 from fgd.call import PLAIN, CallOptions, Outcome
-from fgd.clock import new_request_id
+from fgd.clock import Clock, new_request_id
 from fgd.errors import (
     AliasNotFound,
     FunctionDisabled,
@@ -39,14 +39,14 @@ class TriggerDoors:
 
     def __init__(
         self, directory: Directory, queue: AsyncQueue, invoker: Invoker, store: TriggerStore, host: TriggerHost,
-        now_s: Callable[[], float], notes: Mapping[str, bytes],
+        clock: Clock, notes: Mapping[str, bytes],
     ) -> None:  # fmt: skip
         """`notes`: what `TriggerStore.notes` gave at the start."""
         self.directory = directory
         self.queue = queue
         self.invoker = invoker
         self.store = store
-        self.now_s = now_s
+        self.clock = clock
         self.notes = dict(notes)
         self._host = host
 
@@ -103,7 +103,10 @@ class TriggerDoor:
             return outcome
 
     def now_s(self) -> float:
-        return self._doors.now_s()
+        return self._doors.clock.time_s()
+
+    async def sleep_until(self, at_s: float) -> bool:
+        return await self._doors.clock.sleep_until(at_s)
 
     def recall(self) -> bytes:
         return self._doors.notes.get(self.place.trigger_id, b"")

@@ -76,6 +76,7 @@ class Triggers:
         doors: Doors,
         region: str,
         now_s: Callable[[], float],
+        time_zone: str = "UTC",
     ) -> None:
         self._functions = functions
         self._directory = directory
@@ -85,10 +86,13 @@ class Triggers:
         self._doors = doors
         self._region = region
         self._now_s = now_s
+        self._time_zone = time_zone
         self.kinds: dict[str, Kind] = {}
         for plugin, kind in kinds:
             self.kinds.setdefault(kind.code, Kind(plugin, kind))
         self._all: dict[str, Trigger] = {}
+        #: The same by function and id: a node has tens of thousands of triggers, a function has ten.
+        self._by_function: dict[str, dict[str, Trigger]] = {}
         directory.subscribe(self._function_changed)
         directory.subscribe_aliases(self._alias_changed)
         self._gone: list[Trigger] = []
@@ -96,7 +100,7 @@ class Triggers:
     async def load(self) -> None:
         """Reads the stored triggers and starts those that are switched on."""
         for trigger in await self._store.all():
-            self._all[trigger.trigger_id] = trigger
+            self._keep(trigger)
             self._start(trigger)
 
     def of(self, urn: FunctionUrn) -> list[Trigger]:
@@ -136,11 +140,11 @@ class Triggers:
             trigger_id = new_request_id()
             data = _object(body.get("event_data"))
             status = _status(kind.type, body.get("trigger_status")) or kind.type.starts
-            place = self._place(trigger_id, function, urn.qualifier)
+            now_s = self._now_s()
+            place = self._place(trigger_id, function, urn.qualifier, now_s)
             settings = kind.type.parse(data, place)
             neighbours = self._of(function.func_id, urn.qualifier)
             self._check_neighbours(kind.type, settings, neighbours, place)
-            now_s = self._now_s()
             trigger = self._sealed(
                 kind.type,
                 Trigger(
@@ -150,7 +154,7 @@ class Triggers:
             )  # fmt: skip
             with trio.CancelScope(shield=True):
                 await self._store.put(trigger)
-                self._all[trigger_id] = trigger
+                self._keep(trigger)
                 self._start(trigger)
         return trigger
 
@@ -174,7 +178,7 @@ class Triggers:
             )
             with trio.CancelScope(shield=True):
                 await self._store.put(new)
-                self._all[trigger_id] = new
+                self._keep(new)
                 await self._host.stop(trigger_id)
                 self._start(new)
         return new
@@ -222,10 +226,20 @@ class Triggers:
             await trio.sleep(0.2)
 
     def _of(self, func_id: str, qualifier: str = "") -> list[Trigger]:
-        found = [
-            one for one in self._all.values() if one.func_id == func_id and qualifier in ("", one.qualifier)
-        ]  # fmt: skip
+        of_function = self._by_function.get(func_id, {}).values()
+        found = [one for one in of_function if qualifier in ("", one.qualifier)]
         return sorted(found, key=lambda trigger: (trigger.created_s, trigger.trigger_id))
+
+    def _keep(self, trigger: Trigger) -> None:
+        self._all[trigger.trigger_id] = trigger
+        self._by_function.setdefault(trigger.func_id, {})[trigger.trigger_id] = trigger
+
+    def _drop(self, trigger: Trigger) -> None:
+        self._all.pop(trigger.trigger_id, None)
+        of_function = self._by_function.get(trigger.func_id, {})
+        of_function.pop(trigger.trigger_id, None)
+        if not of_function:
+            self._by_function.pop(trigger.func_id, None)
 
     async def _delete(self, triggers: list[Trigger]) -> None:
         with trio.CancelScope(shield=True):
@@ -233,7 +247,7 @@ class Triggers:
                 await self._host.stop(trigger.trigger_id)
             await self._store.delete(triggers)
             for trigger in triggers:
-                self._all.pop(trigger.trigger_id, None)
+                self._drop(trigger)
                 self._doors.forget(trigger.trigger_id)
 
     def _kind(self, code: object) -> Kind:
@@ -281,7 +295,7 @@ class Triggers:
                         kind.exists_code, f"event_data: the function has a {kind.code} trigger {identity!r} already"
                     )
 
-    def _place(self, trigger_id: str, function: Function, qualifier: str) -> Place:
+    def _place(self, trigger_id: str, function: Function, qualifier: str, since_s: float) -> Place:
         urn = FunctionUrn(function.project_id, function.package, function.name, qualifier)
         return Place(
             trigger_id,
@@ -291,11 +305,13 @@ class Triggers:
             function.package,
             qualifier,
             urn.text(self._region),
+            since_s,
+            self._time_zone,
         )
 
     def place_of(self, trigger: Trigger) -> Place:
         """Where a trigger is."""
-        return self._place(trigger.trigger_id, self._owner(trigger), trigger.qualifier)
+        return self._place(trigger.trigger_id, self._owner(trigger), trigger.qualifier, trigger.updated_s)
 
     def _owner(self, trigger: Trigger) -> Function:
         return self._functions.by_id(trigger.func_id)

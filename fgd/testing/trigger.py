@@ -35,6 +35,7 @@ PLACE = Place(
     package="default",
     qualifier="latest",
     function_urn=f"urn:fss:local:{'p' * 32}:function:default:f:latest",
+    since_s=BEGIN_S,
 )
 
 
@@ -66,6 +67,7 @@ class RecordingDoor:
     begin_s: float = BEGIN_S
     _offset_s: float = math.nan
     _more: trio.Event | None = None
+    _was_set: trio.Event | None = None
 
     async def enqueue(self, event: Any) -> str:
         self._take(event, ASYNC_PAYLOAD_MAX_BYTES, sync=False)
@@ -87,6 +89,21 @@ class RecordingDoor:
         if math.isnan(self._offset_s):
             self._offset_s = self.begin_s - trio.current_time()
         return trio.current_time() + self._offset_s
+
+    async def sleep_until(self, at_s: float) -> bool:
+        if self._was_set is None:
+            self._was_set = trio.Event()
+        was_set = self._was_set
+        with trio.move_on_after(max(at_s - self.now_s(), 0)):
+            await was_set.wait()
+        return not was_set.is_set()
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Somebody sets the system's clock forward, or back."""
+        self._offset_s = self.now_s() - trio.current_time() + ahead_s
+        if self._was_set is not None:
+            self._was_set.set()
+        self._was_set = trio.Event()
 
     def recall(self) -> bytes:
         return self.memory
