@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.."
 python=${1:-.venv/bin/python}
 "$python" -m ruff format --check --quiet . || { echo 'check: run "ruff format" on these' >&2; exit 1; }
 "$python" -m ruff check --quiet .
-"$python" -m mypy --no-error-summary fgd tests bench tools
+"$python" -m mypy --no-error-summary fgd plugins tests bench tools
