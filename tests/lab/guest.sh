@@ -132,8 +132,43 @@ make_or() { # make TARGET, or what it runs where there is no make
 	if command -v make >/dev/null; then make "$1"; else "tools/$1.sh"; fi
 }
 
+# A host on the other side of a network card, with a web server.
+make_a_world() {
+	modprobe -a veth nf_tables nft_chain_nat nft_masq nft_ct nft_fib_inet overlay 2>/dev/null
+	ip netns add world && ip link add to-world type veth peer name card netns world &&
+		ip addr add 203.0.113.1/24 dev to-world && ip link set to-world up &&
+		ip -n world addr add 203.0.113.2/24 dev card && ip -n world link set card up && ip -n world link set lo up || return 1
+	ip netns exec world python3 -m http.server 8080 --bind 203.0.113.2 >/dev/null 2>&1 &
+}
+
+allow_a_disk() {
+	mkdir -p /srv/shared /etc/systemd/system/fgd.service.d && chmod 755 /srv/shared && chown 5000:5000 /srv/shared
+	printf 'mount_roots = ["shared=/srv/shared"]\n' >>/etc/fgd/fgd.toml
+	printf '[Service]\nReadWritePaths=/srv/shared\n' >/etc/systemd/system/fgd.service.d/disk.conf
+	systemctl daemon-reload
+}
+
+it_reaches_what_it_may() {
+	local answer
+	answer=$(fgd invoke reach --data '{"addresses": ["203.0.113.2:8080", "203.0.113.1:22", "127.0.0.1:8320"]}') || return 1
+	echo "$answer"
+	[ "$answer" = '{"connected": [true, false, false], "api": 200, "disk": "written"}' ] &&
+		[ "$(stat -c %u:%g /srv/shared/note)" = 5000:5000 ]
+}
+
+reserved_are() { [ "$(fgd reserved list --json | json 'sum(one["count"] for one in value["reserved_instances"])')" = "$1" ]; }
+
+an_alias_moves() {
+	fgd versions publish hello --name v1 && fgd aliases create hello live v1 && fgd invoke 'hello@!live' &&
+		fgd aliases update hello live latest && fgd invoke 'hello@!live'
+}
+
+no_network_is_left() { ! nft list tables | grep fgd && ! ip -o link show type veth | grep -v to-world; }
+
 mounts >/tmp/mounts.before
+check 'a network card with somebody behind it' make_a_world
 must 'install' make_or install
+check 'a folder for disks' allow_a_disk
 check 'installing again changes nothing' make_or install
 must 'start' systemctl enable --now fgd
 check 'it says that it is ready' systemctl is-active fgd
@@ -144,6 +179,12 @@ must 'deploy' fgd deploy examples/hello
 check 'invoke' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'invoke again' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'only the launcher has capabilities' only_the_launcher_has_rights
+check 'deploy a function with a network and a disk' fgd deploy tests/lab/functions/reach --timeout 60 --network public \
+	--mount type=host,resource=shared,path=/mnt/shared --mount-user 5000:5000
+check 'it reaches what it may and nothing else' it_reaches_what_it_may
+check 'an alias moves' an_alias_moves
+check 'two reserved instances' fgd reserved set hello 2
+check 'they come' until_true 120 reserved_are 2
 check 'upload a dependency' fgd dependency upload library tests/lab/library --runtime Python3.12
 check 'deploy a function that has it' fgd deploy tests/lab/functions/user --dependency library --timeout 60
 check 'code and dependency are one tree' prints '{"word": "shared"}' fgd invoke user
@@ -163,8 +204,13 @@ check 'all queued events ran' until_true 400 all_five_succeeded
 kill -9 "$(main_pid)"
 check 'killed with -9 it comes back' until_true 120 answers
 check 'and its functions with it' fgd invoke hello
+check 'and the reserved instances' until_true 200 reserved_are 2
+check 'and networks and disks' it_reaches_what_it_may
 check 'stop' systemctl stop fgd
 check 'stop leaves no process, cgroup, mount or socket' nothing_is_left
+check 'and no rule or interface' no_network_is_left
+rm -r /etc/systemd/system/fgd.service.d && systemctl daemon-reload
+sed -i '/^mount_roots/d' /etc/fgd/fgd.toml
 check 'socket activation starts it' systemctl start fgd.socket
 check 'a request to the port starts the daemon' the_port_answers
 check 'stop both' systemctl stop fgd.socket fgd.service
