@@ -20,7 +20,7 @@ from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.config import Config, ConfigError, load_config
 from fgd.control.functions import Functions
-from fgd.errors import FgdError, StateError
+from fgd.errors import FgdError, StateError, StorageFull
 from fgd.gateway.api import Listener
 from fgd.gateway.pump import pump
 from fgd.instance.scheduler import Scheduler
@@ -57,7 +57,7 @@ def _explain(error: BaseException) -> int:
     """One line for what an operator can mend, a traceback for what only we can."""
     leaves = _leaves(error)
     for leaf in leaves:
-        if isinstance(leaf, startup.StartError | StateError | LauncherLost):
+        if isinstance(leaf, startup.StartError | StateError | StorageFull | LauncherLost):
             print(f"fgd: {leaf}", file=sys.stderr)
             return 1
     log.critical("fgd ends because of an error of its own", exc_info=error)

@@ -60,7 +60,9 @@ def storage_error(error: BaseException, path: Path) -> Exception | None:
         code = getattr(error, "sqlite_errorcode", None)
         primary = None if code is None else code & 0xFF
         if primary in _FULL_CODES:
-            return StorageFull(f"{path.name}: the disk is full or failing ({error}); nothing was stored")
+            # The extended name tells a failing sync from a failing lock or map.
+            name = getattr(error, "sqlite_errorname", "")
+            return StorageFull(f"{path.name}: the disk is full or failing ({error}, {name}); nothing was stored")
         if primary in _DAMAGED_CODES:
             return StateError(f"{path}: damaged or not a database of fgd ({error}); restore it from a backup")
         if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

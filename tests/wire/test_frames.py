@@ -57,7 +57,7 @@ def test_feeding_nothing_gives_nothing() -> None:
     assert EXPECTED == reader.feed(STREAM[5:])
 
 
-@pytest.mark.parametrize("kind", [0, frames.LOADED + 1, 255])
+@pytest.mark.parametrize("kind", [0, frames.STOP + 1, 255])
 def test_an_unknown_type_is_an_error(kind: int) -> None:
     with pytest.raises(WireError, match="unknown type"):
         FrameReader().feed(frames.HEADER.pack(0, kind, 0, 0, 1))
