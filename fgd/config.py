@@ -141,6 +141,7 @@ class Config:
     networks: Mapping[str, Network] = _setting(
         MappingProxyType({}), "Named networks, a table `[networks.NAME]` each; see [networks](networks.md)."
     )
+    skip_plugins: tuple[str, ...] = _setting((), "Names of installed plugins that are not to be imported.")
     mount_roots: tuple[str, ...] = _setting(
         (), "Host directories that functions may mount, `[NAME=]/PATH [ro]` each; see mounts.md."
     )

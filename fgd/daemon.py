@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 
 import trio
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 #: The daemon works in its state directory; the longest path of a unix socket is 107 bytes, this one is always short.
 _CONTROL_SOCKET = "/proc/self/cwd/control.sock"
 _SWEEP_S = 600.0
+#: How long tasks may take to end after everything is closed.
+_LEFT_S = 3.0
 
 
 def serve(args: argparse.Namespace) -> int:
@@ -46,11 +49,23 @@ def serve(args: argparse.Namespace) -> int:
         print(f"fgd: {error}", file=sys.stderr)
         return getattr(error, "status", 1)
     node = _Node(prepared)
+    status = 0
     try:
         trio.run(node.run)
     except BaseException as error:
-        return _explain(error)
-    return 0
+        status = _explain(error)
+    # Python waits at its end for threads that are no daemons; ours are all gone.
+    threads = [one.name for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    if threads:
+        _leave_behind(f"threads {', '.join(threads)}", status)
+    return status
+
+
+def _leave_behind(what: str, status: int) -> None:
+    """Ends the process although something of a plugin's still runs."""
+    log.error("ending without waiting for %s", what)
+    logging.shutdown()
+    os._exit(status)
 
 
 def _explain(error: BaseException) -> int:
@@ -77,16 +92,18 @@ class _Node:
         self._prepared = prepared
         self._config = prepared.config
         self._stop = trio.Event()
+        self._parts: Parts | None = None
 
     async def run(self) -> None:
         """Everything from the first task to the last."""
         prepared = self._prepared
         async with contextlib.AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.push(self._limit_end)
             host = LauncherHost(prepared.launcher)
             await nursery.start(host.run)
             stack.push_async_callback(host.aclose)
-            parts = Parts(prepared, nursery, stack, host)
+            self._parts = parts = Parts(prepared, nursery, stack, host)
             await parts.build()
             listeners = [Listener(prepared.admin, admin=True)]
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
@@ -121,6 +138,16 @@ class _Node:
             # and it shall have removed everything by then.
             await host.aclose()
             nursery.cancel_scope.cancel()
+
+    def _limit_end(self, kind: type[BaseException] | None, *_: object) -> None:
+        """The last thing before all tasks have to end: everything is closed, so nothing is lost with those of plugins
+        that do not end."""
+        host = None if self._parts is None else getattr(self._parts, "trigger_host", None)
+        left = [] if host is None else host.remaining()
+        if left:
+            timer = threading.Timer(_LEFT_S, _leave_behind, (f"triggers of {', '.join(left)}", 70 if kind else 0))
+            timer.daemon = True
+            timer.start()
 
     async def _shut_down(self, parts: Parts) -> None:
         """No new events, no new work, time for what runs, then the end of every instance."""

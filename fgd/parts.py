@@ -62,7 +62,8 @@ from fgd.invoke.resolve import Directory
 from fgd.linux.reactor import Reactor
 from fgd.metrics import Metrics
 from fgd.model import Alias
-from fgd.plugin_manager import PluginManager, PluginState
+from fgd.plugin_list import PluginList
+from fgd.plugin_manager import PluginManager
 from fgd.prepare import Prepared
 from fgd.runtime import RuntimeInstall
 from fgd.sandbox.host import LauncherHost
@@ -168,7 +169,7 @@ class Parts:
         self.public = PublicFolder(
             self.config.public_dependencies, self.dependencies, {install.id for install in self.prepared.runtimes}
         )
-        self.plugins = PluginManager([builtin_destinations, builtin_disks])
+        self.plugins = PluginManager([builtin_destinations, builtin_disks], skipped=self.config.skip_plugins)
         node = DiskNode(parse_roots(self.config.mount_roots), parse_exports(self.config.nfs_servers))
         self.disks = Disks(
             self.plugins.classes("fgd_disk_drivers"), node, self.host, self.directory.all_versions, self.plugins.report
@@ -335,6 +336,7 @@ class Parts:
             self.config.region,
             self.clock.time_s,
             self.config.time_zone,
+            report=self.plugins.report,
         )
 
     def _make_front(self) -> None:
@@ -382,7 +384,7 @@ class Parts:
             status=self.status.document,
             instances=self.status.instances,
             metrics=self.status.metrics,
-            plugins=lambda: [_plugin(state, self.destinations) for state in self.plugins.states()],
+            plugins=PluginList(self.plugins, self.destinations, self.disks, self.triggers, self.trigger_host).shown,
             doctor=self.doctor,
             now_s=self.clock.time_s,
         )
@@ -427,15 +429,4 @@ def _shown(install: RuntimeInstall) -> dict[str, object]:
         "language": install.language,
         "interpreter": str(install.executable),
         "forks": install.forks,
-    }
-
-
-def _plugin(state: PluginState, destinations: Destinations) -> dict[str, object]:
-    return {
-        "name": state.name,
-        "version": state.version,
-        "builtin": state.builtin,
-        "hooks": list(state.hooks),
-        "destinations": destinations.of_plugin(state.name),
-        "error": state.error,
     }

@@ -6,7 +6,7 @@ loaded or whose hook fails is left out and listed with its error; it never keeps
 
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -29,19 +29,30 @@ class PluginState:
 
     name: str
     version: str
+    #: One of fgd's own.
     builtin: bool
     hooks: tuple[str, ...] = ()
     error: str = ""
+    #: The installed package, and the file of its module; "" where unknown.
+    package: str = ""
+    file: str = ""
 
 
 class PluginManager:
     """All plugins of this daemon."""
 
-    def __init__(self, builtins: Iterable[ModuleType] = (), found: Iterable[EntryPoint] | None = None) -> None:
+    def __init__(
+        self,
+        builtins: Iterable[ModuleType] = (),
+        found: Iterable[EntryPoint] | None = None,
+        skipped: Collection[str] = (),
+    ) -> None:
         """
         Args:
             builtins: modules of fgd's own with hook implementations.
-            found: entry points; None for those of the installed packages.
+            found: entry points; None for those of the installed packages. Those of fgd itself come first, so that
+                another's of the same name is the one that is left out.
+            skipped: names of those that are not to be imported.
         """
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
@@ -49,16 +60,18 @@ class PluginManager:
         self._reported: dict[str, deque[str]] = {}
         for module in builtins:
             self._register(module, PluginState(module.__name__.removeprefix("fgd.builtin."), "", True))
-        for entry in sorted(entry_points(group=GROUP) if found is None else found, key=lambda one: one.name):
-            state = PluginState(entry.name, entry.dist.version if entry.dist else "", False)
+        for entry in sorted(entry_points(group=GROUP) if found is None else found, key=_order):
+            package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
+            state = PluginState(entry.name, version, _own(entry), package=package)
+            if entry.name in skipped:
+                self._register(None, replace(state, error="left out by the setting skip_plugins"))
+                continue
             try:
                 plugin = entry.load()
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # whatever a stranger's module does while it is imported, exits included
                 self._broken(state, "cannot be loaded", error)
             else:
-                self._register(plugin, state)
+                self._register(plugin, replace(state, file=str(getattr(plugin, "__file__", None) or "")))
 
     def states(self) -> list[PluginState]:
         """Every plugin that was found, by name."""
@@ -78,7 +91,7 @@ class PluginManager:
                 wrong = [one for one in answers if not isinstance(one, type)]
                 if wrong:
                     raise TypeError(f"{hook} must give classes, not {wrong[0]!r}")
-            except Exception as error:  # a stranger's code
+            except BaseException as error:  # a stranger's code, which may want to exit too
                 self._broken(self._states[name], f"{hook} failed", error)
                 continue
             given += [(name, answer) for answer in answers]
@@ -97,10 +110,13 @@ class PluginManager:
             other = f"{state.name} (2)"
             self._broken(replace(state, name=other), "is left out", ValueError(f"another plugin is named {state.name}"))
             return
+        if state.error:
+            self._states[state.name] = state
+            return
         try:
             self._pluggy.register(plugin, state.name)
             self._pluggy.check_pending()
-        except Exception as error:  # a stranger's module
+        except BaseException as error:  # a stranger's module: pluggy looks at all that it has
             if self._pluggy.has_plugin(state.name):
                 self._pluggy.unregister(name=state.name)
             self._broken(state, "does not fit", error)
@@ -111,8 +127,20 @@ class PluginManager:
             return
         self._states[state.name] = replace(state, hooks=hooks)
 
+    def reports(self, name: str) -> list[str]:
+        """What went wrong with a plugin, the latest last."""
+        return list(self._reported.get(name, ())) or ([self._states[name].error] if self._states[name].error else [])
+
     def _broken(self, state: PluginState, what: str, error: BaseException) -> None:
         text = f"{what}: {type(error).__name__}: {error}"
         log.error("plugin %s %s", state.name, text, exc_info=error)
         self._states[state.name] = state
         self.report(state.name, text)
+
+
+def _own(entry: EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == "fgd"
+
+
+def _order(entry: EntryPoint) -> tuple[bool, str]:
+    return not _own(entry), entry.name

@@ -23,7 +23,8 @@ from fgd.invoke.resolve import Directory
 from fgd.model import Function
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.trigger import BadEvent, FunctionOff, Place
-from fgd.trigger_host import Running, TriggerHost
+from fgd.trigger_host import TriggerHost
+from fgd.trigger_watch import Running
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 from fgd.urn import FunctionUrn
 
@@ -130,6 +131,8 @@ class TriggerDoor:
 
     def _function(self) -> tuple[Function, CallOptions]:
         """The version that gets the next event."""
+        if self._running.closed:
+            raise FunctionOff("the trigger was stopped")
         directory = self._doors.directory
         try:
             split = directory.split(self._urn)
@@ -144,7 +147,7 @@ class TriggerDoor:
 def _encoded(event: Any, most: int) -> bytes:
     try:
         data = event if isinstance(event, bytes) else msgspec.json.encode(event)
-        if isinstance(event, bytes):
+        if isinstance(event, bytes) and len(data) <= most:  # looking at 100 MB would keep the loop from working
             msgspec.json.Decoder(msgspec.Raw).decode(data)
     except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
         raise BadEvent(f"the event is no JSON: {error}") from error

@@ -1,115 +1,29 @@
 """Runs triggers: one task each, watched, restarted with back-off, and never able to harm the daemon.
 
-Theory of operation: every task of a trigger carries the trigger's id in a context variable, which tasks that it
-starts inherit. An instrument of trio measures each step of such tasks, so that one that blocks the loop is known by
-name, and notes what tasks they start, wherever they belong; those that are there after the trigger has ended leaked.
-A trigger's exception, of whatever kind, ends that trigger's task alone.
+A trigger's exception, of whatever kind, ends that trigger's task alone. What it does with the loop's time, and what it
+leaves behind, `fgd.trigger_watch` sees.
 """
 
-import contextvars
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import trio
 
-from fgd.clock import iso_utc
 from fgd.trigger import TriggerType
+from fgd.trigger_watch import CURRENT, Running, Watch, left_threads
 
 log = logging.getLogger(__name__)
 
-#: Whoever keeps the loop to himself for longer is reported: requests wait meanwhile.
-BLOCKED_S: Final = 0.1
 _BACKOFF_FIRST_S: Final = 1.0
 _BACKOFF_MAX_S: Final = 300.0
 #: A trigger that ran for so long begins with the shortest wait again.
 _WELL_S: Final = 60.0
 #: How long a cancelled trigger may take to end before it is given up.
 _END_S: Final = 5.0
+#: How long threads that were told to end may take to do it.
+_THREADS_END_S: Final = 0.2
 _TEXT_MAX: Final = 500
-
-_CURRENT: Final[contextvars.ContextVar[str]] = contextvars.ContextVar("fgd_trigger", default="")
-
-type State = Literal["starting", "running", "waiting", "stopping", "ended"]
-"""`waiting`: it failed and starts again after a while."""
-
-
-@dataclass(slots=True)
-class Running:
-    """A trigger that is switched on, as users see it."""
-
-    trigger_id: str
-    plugin: str
-    state: State = "starting"
-    #: What it said last of its source.
-    note: str = ""
-    error: str = ""
-    #: Epoch seconds of that error, 0.0 without one.
-    error_s: float = 0.0
-    restarts: int = 0
-    events: int = 0
-    counters: dict[str, float] = field(default_factory=dict)
-    #: Longest step that it took of the loop's time, and how often such a step was over `BLOCKED_S`.
-    longest_step_s: float = 0.0
-    blocked: int = 0
-    leaked: int = 0
-    #: Tasks that its tasks have started and that have not ended.
-    tasks: set[trio.lowlevel.Task] = field(default_factory=set)
-
-    def shown(self) -> dict[str, object]:
-        """What users see of it."""
-        return {
-            "state": self.state,
-            "note": self.note,
-            "error": self.error,
-            "error_time": iso_utc(self.error_s) if self.error else None,
-            "restarts": self.restarts,
-            "events": self.events,
-            "figures": dict(self.counters),
-            "longest_step_ms": round(self.longest_step_s * 1000, 3),
-            "blocked": self.blocked,
-            "leaked_tasks": self.leaked,
-        }
-
-
-class _Watch(trio.abc.Instrument):
-    """Measures the steps of tasks that belong to a trigger."""
-
-    def __init__(self, running: dict[str, Running], told: Callable[[Running, float], None]) -> None:
-        self._running = running
-        self._told = told
-        self._owner: Running | None = None
-        self._owners: dict[trio.lowlevel.Task, Running] = {}
-        self._since_s = 0.0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        trigger_id = task.context.get(_CURRENT)
-        if trigger_id:
-            self._owner = self._running.get(trigger_id)
-            self._since_s = time.perf_counter()
-
-    def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        if self._owner is not None:
-            self._owner.tasks.add(task)
-            self._owners[task] = self._owner
-
-    def task_exited(self, task: trio.lowlevel.Task) -> None:
-        owner = self._owners.pop(task, None)
-        if owner is not None:
-            owner.tasks.discard(task)
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        owner = self._owner
-        if owner is not None:
-            self._owner = None
-            step_s = time.perf_counter() - self._since_s
-            if step_s > owner.longest_step_s:
-                owner.longest_step_s = step_s
-            if step_s > BLOCKED_S:
-                owner.blocked += 1
-                self._told(owner, step_s)
 
 
 class TriggerHost:
@@ -126,13 +40,16 @@ class TriggerHost:
         self._running: dict[str, Running] = {}
         self._scopes: dict[str, trio.CancelScope] = {}
         self._ended: dict[str, trio.Event] = {}
+        #: Those whose task has not ended, also when nobody waits for it any more.
+        self._alive: list[Running] = []
         self._nursery: trio.Nursery | None = None
         self._waiting: list[tuple[str, str, Callable[[], TriggerType[Any]]]] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs what `start` was told, until cancelled."""
-        watch = _Watch(self._running, self._blocked)
+        watch = Watch(self._blocked)
         trio.lowlevel.add_instrument(watch)
+        watch.look_after()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -144,6 +61,7 @@ class TriggerHost:
         finally:
             self._nursery = None
             trio.lowlevel.remove_instrument(watch)
+            watch.close()
 
     def start(self, trigger_id: str, plugin: str, make: Callable[[], TriggerType[Any]]) -> None:
         """Begins to run a trigger; `make` gives a new object for each try, and may raise."""
@@ -168,7 +86,13 @@ class TriggerHost:
         with trio.move_on_after(_END_S) as late:
             await self._ended[trigger_id].wait()
         if late.cancelled_caught:
-            self._report(running.plugin, f"trigger {trigger_id}: does not end when it is told to")
+            running.closed = True
+            self._report(running.plugin, f"trigger {trigger_id}: does not end when it is told to; it gets no more in")
+        elif running.threads:
+            with trio.move_on_after(_THREADS_END_S):
+                while left_threads(running.threads):
+                    await trio.sleep(_THREADS_END_S / 10)
+            self._find_threads(running)
         if self._running.get(trigger_id) is running:
             del self._running[trigger_id]
             del self._ended[trigger_id]
@@ -187,12 +111,17 @@ class TriggerHost:
         """All that are switched on."""
         return list(self._running.values())
 
+    def remaining(self) -> list[str]:
+        """Plugins of triggers whose task has not ended."""
+        return sorted({running.plugin for running in self._alive})
+
     async def _keep(
         self, running: Running, scope: trio.CancelScope, ended: trio.Event, make: Callable[[], TriggerType[Any]]
     ) -> None:
         """Runs it again and again. Whatever a stranger's code raises stays in here."""
-        _CURRENT.set(running.trigger_id)
+        CURRENT.set(running)
         wait_s = _BACKOFF_FIRST_S
+        self._alive.append(running)
         try:
             with scope:
                 while True:
@@ -207,10 +136,12 @@ class TriggerHost:
                     running.restarts += 1
                     log.warning("trigger %s (%s): %s; again in %g s", running.trigger_id, running.plugin, error, wait_s)
                     await trio.sleep(wait_s)
+                    self._find_threads(running)
                     wait_s = min(wait_s * 2, _BACKOFF_MAX_S)
         finally:
             running.state = "ended"
             self._find_leaks(running)
+            self._alive = [one for one in self._alive if one is not running]
             ended.set()
 
     async def _serve_once(self, running: Running, make: Callable[[], TriggerType[Any]]) -> str:
@@ -243,6 +174,14 @@ class TriggerHost:
             running.leaked += len(left)
             names = ", ".join(sorted(task.name for task in left)[:3])
             self._report(running.plugin, f"trigger {running.trigger_id}: left {len(left)} tasks behind: {names}")
+
+    def _find_threads(self, running: Running) -> None:
+        """The same with threads."""
+        left, running.threads = left_threads(running.threads), set()
+        if left:
+            running.leaked_threads += len(left)
+            names = ", ".join(sorted(thread.name for thread in left)[:3])
+            self._report(running.plugin, f"trigger {running.trigger_id}: left {len(left)} threads behind: {names}")
 
 
 def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

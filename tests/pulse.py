@@ -1,6 +1,7 @@
 """A trigger type for tests: an event every so often, and whatever misbehaviour its settings ask for."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
@@ -17,7 +18,7 @@ class PulseSettings(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=8, description="What it is called.")]
     every_s: Annotated[float, msgspec.Meta(gt=0, description="Seconds between events.")] = 1.0
     password: str = ""
-    #: What it does wrong: "", raise, exit, block, leak, stay.
+    #: What it does wrong: "", raise, exit, block, hang, leak, thread, worker, stay.
     fault: str = ""
 
 
@@ -62,6 +63,12 @@ class Pulse(TriggerType[PulseSettings]):
                 sys.exit("out")
             case "block":
                 time.sleep(0.15)
+            case "hang":
+                time.sleep(3.2)
+            case "thread":
+                threading.Thread(target=time.sleep, args=(2,), name="pulse-thread", daemon=True).start()
+            case "worker":
+                await trio.to_thread.run_sync(time.sleep, 0)
             case "leak":
                 trio.lowlevel.spawn_system_task(trio.sleep, 5)
                 raise ValueError("left a task")

@@ -33,6 +33,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"disk", "trigger"}),
     frozenset({"hookspecs"}),
     frozenset({"plugin"}),
+    frozenset({"trigger_watch"}),
     frozenset({"builtin", "plugin_manager", "trigger_host"}),
     frozenset({"trigger_door"}),
     # the catalog's operations
@@ -40,7 +41,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # HTTP
     frozenset({"gateway", "api"}),
     # builds it all
-    frozenset({"startup", "doctor", "status"}),
+    frozenset({"startup", "doctor", "status", "plugin_list"}),
     frozenset({"prepare"}),
     frozenset({"parts"}),
     frozenset({"daemon"}),

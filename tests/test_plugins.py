@@ -2,7 +2,7 @@
 
 import ast
 import textwrap
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 from types import ModuleType
 
@@ -85,6 +85,8 @@ def test_a_plugin_gives_its_classes_after_our_own(found: Found) -> None:
         (GOOD.replace("return [Kind]", "return None"), "fgd_destinations failed: TypeError"),
         (GOOD.replace("return [Kind]", "return 7"), "fgd_destinations failed: TypeError"),
         (GOOD.replace("return [Kind]", "raise OSError('disk')"), "fgd_destinations failed: OSError: disk"),
+        (GOOD.replace("return [Kind]", "raise SystemExit(3)"), "fgd_destinations failed: SystemExit: 3"),
+        ("raise KeyboardInterrupt", "cannot be loaded: KeyboardInterrupt"),
     ],
 )
 def test_a_broken_plugin_is_left_out_with_its_reason(
@@ -114,6 +116,27 @@ def test_of_two_with_one_name_the_first_stays_and_both_are_listed(found: Found) 
     assert 1 == len(manager.classes("fgd_destinations"))
     assert ["p-good", "p-good (2)"] == [state.name for state in manager.states()]
     assert "another plugin is named p-good" in manager.states()[1].error
+
+
+def test_one_that_the_settings_leave_out_is_not_imported(found: Found) -> None:
+    found.add("p_deadly", "import os\nos._exit(7)")
+    found.add("p_good", GOOD)
+    manager = PluginManager((), found.entries, skipped=("p-deadly",))
+
+    assert ["p-good"] == [name for name, _ in manager.classes("fgd_destinations")]
+    assert "left out by the setting skip_plugins" == manager.states()[0].error
+    assert ["left out by the setting skip_plugins"] == manager.reports("p-deadly")
+
+
+def test_fgds_own_come_before_another_package_with_the_same_name(found: Found) -> None:
+    found.add("p_theirs", GOOD)
+    found.add("p_ours", GOOD)
+    theirs = EntryPoint("a-name", "p_theirs", "fgd")
+    ours = EntryPoint("a-name", "p_ours", "fgd")._for(distribution("fgd"))  # type: ignore[attr-defined]
+    manager = PluginManager((), [theirs, ours])
+
+    assert [("a-name", True), ("a-name (2)", False)] == [(state.name, state.builtin) for state in manager.states()]
+    assert "p_ours.py" in manager.states()[0].file
 
 
 def test_what_goes_wrong_later_is_remembered(found: Found) -> None:

@@ -25,7 +25,7 @@ class Lab:
         self.host.start(trigger_id, "pulse", lambda: Pulse(config, self.door))
 
 
-def in_lab(main: Callable[[Lab], Awaitable[None]]) -> None:
+def in_lab(main: Callable[[Lab], Awaitable[None]], *, real_time: bool = False) -> None:
     async def run() -> None:
         lab = Lab()
         async with trio.open_nursery() as nursery:
@@ -33,7 +33,7 @@ def in_lab(main: Callable[[Lab], Awaitable[None]]) -> None:
             await main(lab)
             nursery.cancel_scope.cancel()
 
-    trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(run, clock=None if real_time else trio.testing.MockClock(autojump_threshold=0))
 
 
 def test_a_trigger_runs_until_it_is_stopped() -> None:
@@ -101,6 +101,32 @@ def test_tasks_left_behind_are_counted_and_reported() -> None:
     in_lab(main)
 
 
+def test_threads_left_behind_are_counted_and_reported_but_not_those_of_trio() -> None:
+    async def main(lab: Lab) -> None:
+        lab.start("thread", fault="thread")
+        lab.start("worker", fault="worker")
+        await trio.sleep(0.5)
+        for name in ("thread", "worker"):
+            await lab.host.stop(name)
+
+        assert ["trigger thread: left 1 threads behind: pulse-thread"] == [text for _, text in lab.reports]
+
+    in_lab(main, real_time=True)
+
+
+def test_one_that_never_gives_the_loop_back_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lab: Lab) -> None:
+        lab.start(fault="hang")
+        await trio.sleep(1)
+
+    with caplog.at_level(logging.ERROR):
+        in_lab(main)
+
+    assert 1 == len(caplog.messages)
+    assert "plugin pulse: trigger t keeps the daemon from working for" in caplog.messages[0]
+    assert "time.sleep(" in caplog.messages[0], "it says where"
+
+
 def test_one_that_does_not_end_is_given_up_and_reported() -> None:
     async def main(lab: Lab) -> None:
         lab.start(fault="stay")
@@ -109,6 +135,8 @@ def test_one_that_does_not_end_is_given_up_and_reported() -> None:
             await lab.host.stop("t")
 
         assert "does not end when it is told to" in lab.reports[0][1]
+        assert ["pulse"] == lab.host.remaining()
+        assert lab.host.state("t") is None
 
     in_lab(main)
 

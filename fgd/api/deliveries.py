@@ -1,4 +1,4 @@
-"""fgd's own operations on outcomes that are on their way to a destination, or did not arrive; and on plugins."""
+"""fgd's own operations on outcomes that are on their way to a destination, or did not arrive."""
 
 from fgd.api.operation import Access, Answer, Ask, Operation
 from fgd.api.services import Services
@@ -51,10 +51,6 @@ async def drop_deliveries(services: Services, ask: Ask) -> Answer:
     return Answer({"count": await services.deliveries.drop(function.func_id, version, parse_choice(ask.json()))})
 
 
-async def list_plugins(services: Services, ask: Ask) -> Answer:
-    return Answer({"plugins": services.plugins()})
-
-
 def _shown(one: StoredDelivery) -> dict[str, object]:
     return {
         "id": one.id,
@@ -90,5 +86,4 @@ OPERATIONS = (
         "drop_deliveries", "POST", _ALL + "/drop", "Forget failed ones", drop_deliveries, access=Access.ANY,
         fields=("ids", "all"),
     ),
-    Operation("list_plugins", "GET", "/fgd/v1/plugins", "Plugins that were found", list_plugins, access=Access.ADMIN),
 )  # fmt: skip

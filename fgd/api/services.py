@@ -24,7 +24,7 @@ from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.model import Principal
 from fgd.store.api import LogBook
-from fgd.trigger_host import Running
+from fgd.trigger_watch import Running
 
 type Headers = Sequence[tuple[bytes, bytes]]
 

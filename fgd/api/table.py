@@ -17,6 +17,7 @@ from fgd.api import (
     invocations,
     logs,
     node,
+    plugins,
     reserved,
     statistics,
     tags,
@@ -32,7 +33,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     replace(operation, action=ACTION_OF.get(operation.name))
     for noun in (
         functions, code, invocations, versions, triggers, asyncs, reserved, dependencies, tags, events, transfer,
-        statistics, logs, deliveries, templates, cloud, console, agencies, identity, node,
+        statistics, logs, deliveries, plugins, templates, cloud, console, agencies, identity, node,
     )
     for operation in noun.OPERATIONS
 )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-import msgspec
-
 from fgd.api.functions import PAGE_MAX, page
 from fgd.api.operation import NOTHING, V2, Access, Answer, Ask, Operation
 from fgd.api.services import Services
@@ -95,7 +93,7 @@ async def list_trigger_types(services: Services, ask: Ask) -> Answer:
             "may_be_disabled": kind.type.may_be_disabled,
             "counts": kind.type.pulls,
             "secrets": sorted(kind.type.secrets),
-            "schema": msgspec.json.schema(kind.type.settings),
+            "schema": kind.schema,
         }
         for code, kind in sorted(services.triggers.kinds.items())
     ]

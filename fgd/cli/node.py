@@ -58,24 +58,6 @@ def runtimes(args: argparse.Namespace) -> None:
     print_table(head, rows, empty="no interpreter was found; see fgd doctor")
 
 
-def plugins(args: argparse.Namespace) -> None:
-    """fgd's own and those of installed packages."""
-    found = Client(args.admin_socket).call("GET", "/fgd/v1/plugins")
-    if args.json:
-        print_json(found)
-        return
-    rows = [
-        (
-            one["name"],
-            "built in" if one["builtin"] else one["version"],
-            ", ".join(one["destinations"]),
-            one["error"] or "ok",
-        )
-        for one in found["plugins"]
-    ]
-    print_table(("PLUGIN", "VERSION", "DESTINATIONS", "STATE"), rows)
-
-
 def metrics(args: argparse.Namespace) -> None:
     """The text that Prometheus reads; with --json a list of samples."""
     answer = Client(args.admin_socket).send("GET", "/metrics")

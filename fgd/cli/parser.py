@@ -6,6 +6,7 @@ from typing import Final
 
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
 from fgd.cli.parser_dependencies import add_dependencies
+from fgd.cli.parser_plugins import add_plugins
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 from fgd.cli.parser_reserved import add_reserved
 
@@ -66,9 +67,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 class _Group:
     """The commands below one parser."""
 
-    def __init__(self, parser: argparse.ArgumentParser, common: argparse.ArgumentParser, title: str) -> None:
+    def __init__(
+        self, parser: argparse.ArgumentParser, common: argparse.ArgumentParser, title: str, *, needed: bool = True
+    ) -> None:
         self._common = common
-        self._commands = parser.add_subparsers(metavar=title.upper(), title=f"{title}s", required=True)
+        self._commands = parser.add_subparsers(metavar=title.upper(), title=f"{title}s", required=needed)
 
     def add(self, name: str, run: str, text: str) -> argparse.ArgumentParser:
         parser = self._commands.add_parser(
@@ -78,8 +81,9 @@ class _Group:
             parser.set_defaults(run=f"fgd.cli.{run}")
         return parser
 
-    def group(self, name: str, text: str) -> "_Group":
-        return _Group(self.add(name, "", text), self._common, "command")
+    def group(self, name: str, text: str, run: str = "") -> "_Group":
+        """Commands below a name; `run` is what the name alone does."""
+        return _Group(self.add(name, run, text), self._common, "command", needed=not run)
 
 
 def _serve(commands: _Group) -> None:
@@ -343,7 +347,7 @@ def _node(commands: _Group) -> None:
     doctor = commands.add("doctor", "node:doctor", "check this host: kernel, cgroups, namespaces, interpreters, limits")
     doctor.add_argument("--config", type=Path, metavar="FILE", help="settings to check against (default: the defaults)")
     doctor.add_argument("--state-dir", type=Path, metavar="DIR", help="whose disk to check (default /var/lib/fgd)")
-    commands.add("plugins", "node:plugins", "show the plugins that were found, and what is wrong with them")
+    add_plugins(commands)
     mounts = commands.add("mounts", "mounts:list_mounts", "show what functions have mounted, and how it is")
     mounts.add_argument("--check", action="store_true", help="try each mount first")
     commands.add("runtimes", "node:runtimes", "show the interpreters that were found")

@@ -15,7 +15,7 @@ _PAGE = 100
 def list_triggers(args: argparse.Namespace) -> None:
     """All triggers, or those of one function (all its versions and aliases)."""
     client = Client(args.admin_socket)
-    triggers = _all(client)
+    triggers = all_triggers(client)
     if args.function:
         config = client.call("GET", client.functions_path(args.function.partition("@")[0], "config"))
         start = config["func_urn"].removesuffix(config["version"])
@@ -32,7 +32,7 @@ def list_triggers(args: argparse.Namespace) -> None:
             (one["state"] or {}).get("state", ""),
             (one["state"] or {}).get("events", ""),
             one["event_data"].get("name") or _brief(one["event_data"]),
-            _complaint(one),
+            complaint(one),
         )
         for one in triggers
     ]
@@ -40,7 +40,8 @@ def list_triggers(args: argparse.Namespace) -> None:
     print_table(head, rows, empty="no triggers; make one: fgd triggers create FUNCTION TYPE ...")
 
 
-def _all(client: Client) -> list[dict[str, Any]]:
+def all_triggers(client: Client) -> list[dict[str, Any]]:
+    """Every trigger of the project, with its state."""
     triggers: list[dict[str, Any]] = []
     path = f"/v2/{client.project_id}/fgs/triggers"
     while True:
@@ -55,7 +56,8 @@ def _brief(event_data: dict[str, Any]) -> str:
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _complaint(trigger: dict[str, Any]) -> str:
+def complaint(trigger: dict[str, Any]) -> str:
+    """What is wrong with its source, or how it is."""
     state = trigger["state"] or {}
     return state.get("error") or state.get("note") or ""
 
@@ -202,7 +204,7 @@ def _event_data(args: argparse.Namespace) -> dict[str, Any]:
 
 def _found(client: Client, wanted: str) -> dict[str, Any]:
     """The trigger whose id, or name, this is or begins so."""
-    every = _all(client)
+    every = all_triggers(client)
     found = [one for one in every if one["trigger_id"].startswith(wanted)]
     found = found or [one for one in every if one["event_data"].get("name") == wanted]
     if not found:
@@ -235,8 +237,17 @@ def _print(trigger: dict[str, Any], as_json: bool) -> None:
             ("source", state.get("note")),
             ("error", state.get("error")),
             ("restarts", state.get("restarts") or None),
+            ("kept the daemon waiting", _times(state)),
+            ("tasks left behind", state.get("leaked_tasks") or None),
+            ("threads left behind", state.get("leaked_threads") or None),
             ("events", state.get("events")),
             *sorted((state.get("figures") or {}).items()),
             *((f"  {name}", value) for name, value in trigger["event_data"].items()),
         ]
     )
+
+
+def _times(state: dict[str, Any]) -> str | None:
+    if not state.get("blocked"):
+        return None
+    return f"{state['blocked']} times, for at most {state['longest_step_ms'] / 1000:.2f} s"

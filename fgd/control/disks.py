@@ -67,7 +67,9 @@ class Disks:
             try:
                 driver = driver_class(node)
                 for kind in driver.kinds:
-                    self._drivers.setdefault(kind, (plugin, driver))
+                    first, _ = self._drivers.setdefault(kind, (plugin, driver))
+                    if first != plugin:
+                        report(plugin, f"disk driver of {kind} is left out: the plugin {first} brings {kind}")
             except Exception as error:  # a stranger's class
                 self._misbehaved(plugin, error)
 
@@ -75,6 +77,10 @@ class Disks:
     def kinds(self) -> list[str]:
         """Values of `mount_type` that there is a driver for."""
         return sorted(self._drivers)
+
+    def of_plugin(self, plugin: str) -> list[str]:
+        """Those that a plugin has brought."""
+        return sorted(kind for kind, (owner, _) in self._drivers.items() if owner == plugin)
 
     def plans(self, function: Function) -> tuple[Mount, ...]:
         """What is mounted in its instances, in the order of the configuration.

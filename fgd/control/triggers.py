@@ -6,7 +6,6 @@ first. Its secret settings are stored encrypted and shown to nobody.
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -15,11 +14,13 @@ import trio
 from fgd.clock import new_request_id
 from fgd.control import rules
 from fgd.control.functions import Functions, Secrets
+from fgd.control.kinds import Kind, check_kinds
 from fgd.control.variables import MASK
 from fgd.errors import (
     AliasHasTriggers,
     BadParameter,
     BadTriggerType,
+    FgdError,
     NotBuilt,
     RequestError,
     TooManyTriggers,
@@ -54,14 +55,6 @@ class Doors(Protocol):
     def forget(self, trigger_id: str) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A trigger type and the plugin that brought it."""
-
-    plugin: str
-    type: type[TriggerType[Any]]
-
-
 class Triggers:
     """The operations on triggers."""
 
@@ -77,7 +70,13 @@ class Triggers:
         region: str,
         now_s: Callable[[], float],
         time_zone: str = "UTC",
+        report: Callable[[str, str], None] = lambda plugin, error: None,
     ) -> None:
+        """
+        Args:
+            kinds: (plugin, class), those that have precedence first.
+            report: told of what is wrong with a plugin.
+        """
         self._functions = functions
         self._directory = directory
         self._store = store
@@ -87,9 +86,7 @@ class Triggers:
         self._region = region
         self._now_s = now_s
         self._time_zone = time_zone
-        self.kinds: dict[str, Kind] = {}
-        for plugin, kind in kinds:
-            self.kinds.setdefault(kind.code, Kind(plugin, kind))
+        self.kinds = check_kinds(kinds, report)
         self._all: dict[str, Trigger] = {}
         #: The same by function and id: a node has tens of thousands of triggers, a function has ten.
         self._by_function: dict[str, dict[str, Trigger]] = {}
@@ -142,9 +139,9 @@ class Triggers:
             status = _status(kind.type, body.get("trigger_status")) or kind.type.starts
             now_s = self._now_s()
             place = self._place(trigger_id, function, urn.qualifier, now_s)
-            settings = kind.type.parse(data, place)
+            settings = kind.parse(data, place)
             neighbours = self._of(function.func_id, urn.qualifier)
-            self._check_neighbours(kind.type, settings, neighbours, place)
+            self._check_neighbours(kind, settings, neighbours, place)
             trigger = self._sealed(
                 kind.type,
                 Trigger(
@@ -170,9 +167,9 @@ class Triggers:
             status = _status(kind.type, body.get("trigger_status")) or old.status
             data = _changed_data(self._opened(old), body.get("event_data"), kind.type.secrets)
             place = self.place_of(old)
-            settings = kind.type.parse(data, place)
+            settings = kind.parse(data, place)
             others = [one for one in self._of(old.func_id, old.qualifier) if one.trigger_id != trigger_id]
-            self._check_neighbours(kind.type, settings, others, place, counts=False)
+            self._check_neighbours(kind, settings, others, place, counts=False)
             new = self._sealed(
                 kind.type, msgspec.structs.replace(old, status=status, event_data=data, updated_s=self._now_s())
             )
@@ -213,8 +210,8 @@ class Triggers:
             data |= dict.fromkeys(sorted(self._secret(trigger)), MASK)
         place = self.place_of(trigger)
         # What another version of the plugin stored is shown as it is; its start says what is wrong with it.
-        with contextlib.suppress(RequestError):
-            data |= kind.type.shown(kind.type.parse(self._opened(trigger), place), place)
+        with contextlib.suppress(FgdError):
+            data |= kind.shown(kind.parse(self._opened(trigger), place), place)
         return data
 
     async def sweep(self) -> None:
@@ -273,7 +270,7 @@ class Triggers:
 
     def _check_neighbours(
         self,
-        kind: type[TriggerType[Any]],
+        kind: Kind,
         settings: Any,
         neighbours: list[Trigger],
         place: Place,
@@ -281,18 +278,19 @@ class Triggers:
         counts: bool = True,
     ) -> None:
         pulls = [one for one in neighbours if one.code in self.kinds and self.kinds[one.code].type.pulls]
-        if counts and kind.pulls and len(pulls) >= PULLS_MAX:
+        if counts and kind.type.pulls and len(pulls) >= PULLS_MAX:
             raise TooManyTriggers(
                 f"trigger_type_code: {place.function_name} {place.qualifier} has {PULLS_MAX} triggers of types that"
                 " count; delete one first"
             )
         identity = kind.identity(settings)
         for other in neighbours:
-            if identity and other.code == kind.code:
+            if identity and other.code == kind.type.code:
                 known = kind.identity(kind.parse(self._opened(other), place))
                 if known == identity:
                     raise _Taken(
-                        kind.exists_code, f"event_data: the function has a {kind.code} trigger {identity!r} already"
+                        kind.type.exists_code,
+                        f"event_data: the function has a {kind.type.code} trigger {identity!r} already",
                     )
 
     def _place(self, trigger_id: str, function: Function, qualifier: str, since_s: float) -> Place:

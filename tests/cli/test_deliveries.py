@@ -109,16 +109,3 @@ def test_failed_ones_are_settled_by_number_or_all(api: Api, fgd: Fgd, what: str,
     assert f"2 {done}\n" == fgd("async", what, "hello", "3", "7").out
     assert {"count": 2} == json.loads(fgd("async", what, "hello", "--all", "--json").out)
     assert [{"ids": [3, 7]}, {"all": True}] == [one.json() for one in api.sent(f"POST {DELIVERIES}/{what}")]
-
-
-def test_plugins_are_listed_with_what_is_wrong(api: Api, fgd: Fgd) -> None:
-    plugins = [
-        {"name": "destinations", "version": "", "builtin": True, "hooks": [], "destinations": ["OBS"], "error": ""},
-        {"name": "x", "version": "1.0", "builtin": False, "hooks": [], "destinations": [], "error": "cannot be loaded"},
-    ]
-    api.answer("GET /fgd/v1/plugins", {"plugins": plugins})
-    lines = fgd("plugins").out.splitlines()
-
-    assert ["destinations", "built", "in", "OBS", "ok"] == lines[1].split()
-    assert ["x", "1.0", "cannot", "be", "loaded"] == lines[2].split()
-    assert {"plugins": plugins} == json.loads(fgd("plugins", "--json").out)
