@@ -124,9 +124,10 @@ class TriggerType[S: msgspec.Struct](ABC):
     may_be_disabled: ClassVar[bool] = True
     #: Whether it is one of those of which a function version may have ten.
     pulls: ClassVar[bool] = True
-    #: Codes of errors about its settings, and about a second trigger with the same `identity`.
+    #: Codes of errors about its settings, about a second one with the same `identity`, and about one that is not there.
     bad_code: ClassVar[str] = "FSS.0400"
     exists_code: ClassVar[str] = "FSS.0409"
+    missing_code: ClassVar[str] = "FSS.1131"
 
     def __init__(self, settings: S, door: Door) -> None:
         self.config = settings

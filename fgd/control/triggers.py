@@ -119,8 +119,10 @@ class Triggers:
         function = self._directory.resolve(urn)
         trigger = self._all.get(trigger_id)
         if trigger is None or trigger.func_id != function.func_id or trigger.code != code.upper():
-            raise TriggerNotFound(
-                f"trigger_id: the function {function.name!r} has no {code[:32]} trigger {trigger_id[:64]!r}"
+            kind = self.kinds.get(code.upper())
+            raise _Missing(
+                TriggerNotFound.code if kind is None else kind.type.missing_code,
+                f"trigger_id: the function {function.name!r} has no {code[:32]} trigger {trigger_id[:64]!r}",
             )
         return trigger
 
@@ -345,6 +347,14 @@ class _Taken(RequestError):
     """409, with the code of the trigger's type."""
 
     status_hint = 409
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # each trigger type has its own
+
+
+class _Missing(TriggerNotFound):
+    """404, with the code of the trigger's type."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

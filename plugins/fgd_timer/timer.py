@@ -64,6 +64,7 @@ class Timer(TriggerType[TimerSettings]):
     settings = TimerSettings
     bad_code = "FSS.1109"
     exists_code = "FSS.1148"
+    missing_code = "FSS.1140"
 
     def __init__(self, settings: TimerSettings, door: Door) -> None:
         super().__init__(settings, door)

@@ -53,11 +53,14 @@ def test_the_sdk_makes_a_timer_and_its_function_gets_the_events(
     with pytest.raises(ClientRequestException) as refused:
         sdk.create_function_trigger(CreateFunctionTriggerRequest(function_urn=urn, body=body))
     sdk.delete_function_trigger(DeleteFunctionTriggerRequest(**of_it))
+    with pytest.raises(ClientRequestException) as gone:
+        sdk.show_function_trigger(ShowFunctionTriggerRequest(**of_it))
 
     assert "ACTIVE" == made.trigger_status
     assert "@every 1s" == shown.event_data.schedule
     assert [(made.trigger_id, "DISABLED")] == [(one.trigger_id, one.trigger_status) for one in listed]
     assert (409, "FSS.1148") == (refused.value.status_code, refused.value.error_code)
+    assert (404, "FSS.1140") == (gone.value.status_code, gone.value.error_code)
     moment_s, event = entries(api, urn)[1]
     assert {"version": "v1.0", "trigger_type": "TIMER", "trigger_name": "tick", "user_event": "for you"} == {
         name: event[name] for name in event if name != "time"
