@@ -36,6 +36,8 @@ FIGURES = (
     Figure("async acknowledged, 16 clients", ("enqueue", "acknowledged_per_s"), 2000, 5000, "/s", more=True),
     Figure("acknowledged events lost over kill -9", ("kill9", "lost"), 0, 0),
     Figure("daemon memory (PSS), 1000 functions", ("memory", "daemon_pss_mib"), 120, 60, "MiB"),
+    Figure("CPU of the daemon with 10,000 timers, of a core", ("timers", "cpu_percent"), 10, 4, "%"),
+    Figure("timers: p50 of the time from tick to hand-over", ("timers", "mixed_late_ms_p50"), 50, 5, "ms"),
     Figure("left after 1,000 instances", ("leftovers", "sum"), 0, 0),
 )
 
