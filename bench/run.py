@@ -17,7 +17,7 @@ from bench.table import FIGURES, table
 
 PROGRAMS = (
     "ceilings", "warm", "cold", "creation", "density", "enqueue", "logs", "memory", "leftovers", "kill9", "reserved",
-    "timers",
+    "timers", "apig",
 )  # fmt: skip
 #: No program may take longer, so that all together stay below ten minutes.
 LIMIT_S = 150

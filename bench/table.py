@@ -38,6 +38,7 @@ FIGURES = (
     Figure("daemon memory (PSS), 1000 functions", ("memory", "daemon_pss_mib"), 120, 60, "MiB"),
     Figure("CPU of the daemon with 10,000 timers, of a core", ("timers", "cpu_percent"), 10, 4, "%"),
     Figure("timers: p50 of the time from tick to hand-over", ("timers", "mixed_late_ms_p50"), 50, 5, "ms"),
+    Figure("published API, of the direct invocation's rate", ("apig", "apig_ratio"), 0.85, 0.95, "x", more=True),
     Figure("left after 1,000 instances", ("leftovers", "sum"), 0, 0),
 )
 
