@@ -66,6 +66,19 @@ class Config:
     body_timeout_s: float = _setting(60.0, "A client must have sent its whole event within this.", low=0.1)
     idle_timeout_s: float = _setting(75.0, "A connection without a request is closed after this.", low=0.1)
     connections_max: int = _setting(4096, "Client connections at once.", low=1)
+    listeners: tuple[str, ...] = _setting(
+        (),
+        "Further places to listen at, `HOST:PORT [tls] [apis]` each: with TLS, with nothing but published APIs.",
+    )
+    tls_cert: str = _setting(
+        "", "PEM file of the certificate (and its chain) of listeners with TLS; read anew on SIGHUP."
+    )
+    tls_key: str = _setting("", "PEM file of its key, which the account of the daemon must be able to read.")
+    apig_url: str = _setting(
+        "",
+        "Address of published APIs for `invoke_url`, with `{group}` where the id of their group belongs, such as "
+        "`https://{group}.apig.example.com`. Empty: /api/{group} at the fitting listener.",
+    )
     upload_max_mib: int = _setting(
         72, "Largest body of a control request (a 50 MB package in Base64).", low=1, high=1024
     )

@@ -27,6 +27,7 @@ from fgd.gateway.pump import pump
 from fgd.instance.scheduler import Scheduler
 from fgd.linux.notify import sd_notify
 from fgd.linux.timerfd import ClockWatch
+from fgd.listeners import open_places, reload_certificate
 from fgd.log import set_up_logging
 from fgd.parts import Parts
 from fgd.prepare import Prepared, prepare
@@ -105,9 +106,11 @@ class _Node:
             stack.push_async_callback(host.aclose)
             self._parts = parts = Parts(prepared, nursery, stack, host)
             await parts.build()
-            listeners = [Listener(prepared.admin, admin=True)]
+            listeners = parts.listeners
+            listeners.append(Listener(prepared.admin, admin=True))
             tcp = prepared.inherited or [startup.open_listener(prepared.host, prepared.port)]
             listeners += [Listener(sock) for sock in tcp]
+            listeners += open_places(parts.places)
             nursery.start_soon(_sweep_code, parts.functions, parts.scheduler)
             nursery.start_soon(parts.clock.follow, _clock_watch(stack))
             for task in (parts.book.run, parts.recorder.run, parts.scheduler.run, parts.public.run, parts.handout.run):
@@ -128,7 +131,7 @@ class _Node:
             gc.collect()
             gc.freeze()
             gc.set_threshold(20_000, 20, 20)
-            addresses = ", ".join(_address(sock) for sock in tcp)
+            addresses = ", ".join(_address(one.socket) for one in listeners if not one.admin)
             sd_notify(f"READY=1\nSTATUS=serving on {addresses}")
             log.info("ready: %s functions, serving on %s", len(parts.directory), addresses)
             await self._stop.wait()
@@ -172,6 +175,7 @@ class _Node:
                 if number == signal.SIGHUP:
                     self._reload(parts)
                     parts.public.reload()
+                    reload_certificate(parts.certificate)
                 elif self._stop.is_set():
                     log.warning("told to stop again: ending at once")
                     os._exit(1)

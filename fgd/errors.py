@@ -558,6 +558,33 @@ class AgencyInUse(RequestError):
     code, status_hint = "FSS.0409", 409
 
 
+class ApiObjectNotFound(RequestError):
+    """404 FSS.1138: no such group, environment, app, policy or API of the gateway."""
+
+    code, status_hint = "FSS.1138", 404
+
+
+class ApiPathTaken(RequestError):
+    """409 FSS.1147: another API has that method and path."""
+
+    code, status_hint = "FSS.1147", 409
+
+
+class TooManyApis(RequestError):
+    """403 FSS.1124."""
+
+    code, status_hint = "FSS.1124", 403
+
+
+class ApiRefused(RequestError):
+    """What the gateway answers to a request for an API; with the codes of APIG, such as APIG.0101."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # one class for the gateway's own table
+        self.status_hint = status  # type: ignore[misc]
+
+
 class TriggerNotFound(RequestError):
     """404 FSS.1131."""
 

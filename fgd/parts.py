@@ -19,6 +19,7 @@ from fgd.clock import Clock
 from fgd.config import Config
 from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases, left_alone
+from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
@@ -46,6 +47,7 @@ from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
 from fgd.disk import DiskNode
 from fgd.doctor import run_checks
+from fgd.gateway.api import Listener
 from fgd.gateway.server import Gateway
 from fgd.instance.budget import Budget
 from fgd.instance.gate import Gate
@@ -60,6 +62,7 @@ from fgd.invoke.invoker import SchedulerInvoker
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
 from fgd.linux.reactor import Reactor
+from fgd.listeners import api_url, open_certificate, parse_listeners
 from fgd.metrics import Metrics
 from fgd.model import Alias
 from fgd.plugin_list import PluginList
@@ -71,6 +74,7 @@ from fgd.shares import parse_exports, parse_roots
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
+from fgd.store.apis import ApiStore
 from fgd.store.archives import ArchiveReader
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.certificate import server_context
@@ -106,6 +110,9 @@ class Parts:
             nursery: of tasks that live as long as the daemon.
             stack: closes what is opened here, the last first.
             host: makes sandboxes, and runs already.
+
+        Raises:
+            StartError: a listener or its certificate cannot be.
         """
         self.prepared = prepared
         self.config = prepared.config
@@ -113,6 +120,10 @@ class Parts:
         self.nursery = nursery
         self.stack = stack
         self.host = host
+        #: Where clients come in; filled by who opens them.
+        self.listeners: list[Listener] = []
+        self.places = parse_listeners(self.config)
+        self.certificate = open_certificate(self.config) if any(place.tls for place in self.places) else None
         #: The settings as they are now: SIGHUP changes some.
         self.current = prepared.config
 
@@ -315,6 +326,13 @@ class Parts:
         """What makes events."""
         self.test_events = SavedEvents(self.functions, SavedEventStore(self.catalog.database), self.clock.time_s)
         trigger_store = TriggerStore(self.catalog.database)
+        api_store = ApiStore(self.catalog.database, self.catalog.secrets)
+        self.apis = Apis(
+            api_store,
+            await api_store.all(),
+            self.clock.time_s,
+            lambda https: api_url(self.config, self.listeners, https),
+        )
         self.trigger_host = TriggerHost(self.clock.time_s, self.plugins.report)
         doors = TriggerDoors(
             self.directory,
@@ -335,6 +353,7 @@ class Parts:
             doors,
             self.config.region,
             self.clock.time_s,
+            self.apis,
             self.config.time_zone,
             report=self.plugins.report,
         )
@@ -357,6 +376,7 @@ class Parts:
             versions=Versions(self.functions, self.directory, self.catalog, self.clock.time_s),
             aliases=Aliases(self.functions, self.directory, self.catalog, self.clock.time_s, self.planner.moving),
             triggers=self.triggers,
+            apis=self.apis,
             trigger_states=self.trigger_host.state,
             dependencies=self.dependencies,
             disks=self.disks,
@@ -401,6 +421,8 @@ class Parts:
             extras=self.handout.extras,
             tls=partial(server_context, self.prepared.state_dir, DOOR_ADDRESS),
             subnets={name: network.subnet for name, network in self.config.networks.items()},
+            apis=self.apis,
+            certificate=None if self.certificate is None else self.certificate.context,
         )
         self.host.doors = self.gateway.doors
 

@@ -17,10 +17,13 @@ from fgd.disk import (
     check_share,
 )
 from fgd.hookspecs import hookimpl
+from fgd.route import ApiRoute
+from fgd.route import path_fault as api_path_fault
 from fgd.trigger import BadEvent, BadTriggerConfig, Door, FunctionOff, Place, TriggerType
 from fgd.zones import zone_named
 
 __all__ = [
+    "ApiRoute",
     "BadCron",
     "BadDestination",
     "BadDisk",
@@ -47,6 +50,7 @@ __all__ = [
     "TriggerType",
     "Undeliverable",
     "WantedMount",
+    "api_path_fault",
     "check_share",
     "hookimpl",
     "parse_cron",

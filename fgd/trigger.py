@@ -5,7 +5,7 @@ trigger that is switched on and runs its `serve` as a task; what the object may 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -14,6 +14,7 @@ import trio
 
 from fgd.call import Outcome
 from fgd.errors import RequestError
+from fgd.route import ApiRoute
 
 Status = Literal["ACTIVE", "DISABLED"]
 
@@ -171,6 +172,12 @@ class TriggerType[S: msgspec.Struct](ABC):
     def shown(cls, settings: S, place: Place) -> Mapping[str, object]:
         """Fields that answers add to the settings as they were sent."""
         return {}
+
+    @classmethod
+    def routes(cls, settings: S, place: Place) -> Sequence[ApiRoute]:
+        """APIs that the gateway serves while the trigger is there. It calls the function by itself; they are there
+        when the trigger's creation is answered. Pure."""
+        return ()
 
     @abstractmethod
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 #: Layers from the bottom. A part imports from lower layers and from itself.
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
-    frozenset({"errors", "units", "clock", "log", "shares", "zones"}),
+    frozenset({"errors", "units", "clock", "log", "shares", "zones", "route"}),
     # networks as the settings name them
     frozenset({"network"}),
     # frozen data, parsed once
@@ -42,7 +42,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"gateway", "api"}),
     # builds it all
     frozenset({"startup", "doctor", "status", "plugin_list"}),
-    frozenset({"prepare"}),
+    frozenset({"prepare", "listeners"}),
     frozenset({"parts"}),
     frozenset({"daemon"}),
     frozenset({"cli", "testing"}),

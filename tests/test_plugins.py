@@ -160,7 +160,7 @@ def test_every_public_name_and_hook_is_documented() -> None:
         assert f"`{hook}`" in page, hook
 
 
-@pytest.mark.parametrize("folder", ["fgd/builtin", "examples/plugins"])
+@pytest.mark.parametrize("folder", ["fgd/builtin", "examples/plugins", "plugins"])
 def test_our_own_use_no_more_of_fgd_than_a_stranger_could(folder: str) -> None:
     names = set()
     for path in (ROOT / folder).rglob("*.py"):

@@ -7,6 +7,7 @@ from typing import Protocol
 from fgd.config import Config
 from fgd.control.agencies import Agencies
 from fgd.control.aliases import Aliases
+from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs, Records
 from fgd.control.credentials import Credentials
 from fgd.control.deliveries import Deliveries
@@ -50,6 +51,8 @@ class Services:
     versions: Versions
     aliases: Aliases
     triggers: Triggers
+    #: What the gateway publishes.
+    apis: Apis
     #: How a trigger that is switched on is.
     trigger_states: Callable[[str], Running | None]
     dependencies: Dependencies

@@ -5,6 +5,7 @@ from typing import Final
 
 from fgd.api import (
     agencies,
+    apis,
     asyncs,
     cloud,
     code,
@@ -32,7 +33,7 @@ from fgd.api.permissions import ACTION_OF
 OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     replace(operation, action=ACTION_OF.get(operation.name))
     for noun in (
-        functions, code, invocations, versions, triggers, asyncs, reserved, dependencies, tags, events, transfer,
+        functions, code, invocations, versions, triggers, apis, asyncs, reserved, dependencies, tags, events, transfer,
         statistics, logs, deliveries, plugins, templates, cloud, console, agencies, identity, node,
     )
     for operation in noun.OPERATIONS

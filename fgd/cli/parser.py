@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
+from fgd.cli.parser_apig import add_apig
 from fgd.cli.parser_dependencies import add_dependencies
 from fgd.cli.parser_plugins import add_plugins
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _versions(commands)
     _aliases(commands)
     _triggers(commands)
+    add_apig(commands)
     _agencies(commands)
     _async(commands)
     add_reserved(commands)
@@ -260,6 +262,7 @@ def _triggers(commands: _Group) -> None:
     create.add_argument("--disabled", action="store_true", help="do not switch it on yet")
     for name, text in (
         ("show", "show settings and state of one trigger"),
+        ("url", "print the address of the API of a trigger"),
         ("update", "change settings of a trigger; what is not given stays"),
         ("enable", "switch a trigger on"),
         ("disable", "switch a trigger off; its settings stay"),

@@ -69,6 +69,19 @@ def show(args: argparse.Namespace) -> None:
     _print(trigger, args.json)
 
 
+def url(args: argparse.Namespace) -> None:
+    """The address to open."""
+    client = Client(args.admin_socket)
+    trigger = _found(client, args.trigger)
+    address = trigger["event_data"].get("invoke_url")
+    if address is None:
+        raise UsageError(f"{args.trigger}: a trigger of type {trigger['trigger_type_code']} has no address")
+    if args.json:
+        print_json({"invoke_url": address})
+    else:
+        print(address)
+
+
 def create(args: argparse.Namespace) -> None:
     """Makes one; it runs at once unless its type or --disabled says otherwise."""
     client = Client(args.admin_socket)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from fgd.errors import PlatformError, RequestError
+from fgd.route import ApiRoute, route_fault
 from fgd.trigger import Place, TriggerType
 from fgd.trigger_watch import BLOCKED_S
 
@@ -52,6 +53,18 @@ class Kind:
             return added
 
         return self._ask("shown", ask)
+
+    def routes(self, settings: Any, place: Place) -> list[ApiRoute]:
+        """The APIs that it publishes; see `TriggerType.routes`."""
+
+        def ask() -> list[ApiRoute]:
+            routes = list(self.type.routes(settings, place))
+            faults = [fault for route in routes if (fault := route_fault(route))]
+            if faults:
+                raise ValueError(f"an API cannot be: {faults[0]}")
+            return routes
+
+        return self._ask("routes", ask)
 
     def _ask[T](self, what: str, ask: Callable[[], T]) -> T:
         began_s = time.perf_counter()

@@ -5,6 +5,7 @@ first. Its secret settings are stored encrypted and shown to nobody.
 """
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,7 @@ import trio
 
 from fgd.clock import new_request_id
 from fgd.control import rules
+from fgd.control.apis import Apis
 from fgd.control.functions import Functions, Secrets
 from fgd.control.kinds import Kind, check_kinds
 from fgd.control.variables import MASK
@@ -31,6 +33,8 @@ from fgd.model import Alias, Function
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.trigger import Door, Place, TriggerType
 from fgd.urn import LATEST, FunctionUrn
+
+log = logging.getLogger(__name__)
 
 PULLS_MAX: Final = 10
 #: Types of the cloud for which there is no plugin here.
@@ -69,6 +73,7 @@ class Triggers:
         doors: Doors,
         region: str,
         now_s: Callable[[], float],
+        apis: Apis,
         time_zone: str = "UTC",
         report: Callable[[str, str], None] = lambda plugin, error: None,
     ) -> None:
@@ -85,6 +90,7 @@ class Triggers:
         self._doors = doors
         self._region = region
         self._now_s = now_s
+        self._apis = apis
         self._time_zone = time_zone
         self.kinds = check_kinds(kinds, report)
         self._all: dict[str, Trigger] = {}
@@ -98,6 +104,11 @@ class Triggers:
         """Reads the stored triggers and starts those that are switched on."""
         for trigger in await self._store.all():
             self._keep(trigger)
+            try:
+                self._publish(trigger)
+            except FgdError as error:
+                # Stored by another version of the plugin; the trigger's own start says what is wrong with it.
+                log.error("trigger %s: its API is not there: %s", trigger.trigger_id, error)
             self._start(trigger)
 
     def of(self, urn: FunctionUrn) -> list[Trigger]:
@@ -151,8 +162,13 @@ class Triggers:
                     status=status, event_data=data, created_s=now_s, updated_s=now_s,
                 ),
             )  # fmt: skip
+            self._apis.claim(trigger_id, place, kind.routes(settings, place))
             with trio.CancelScope(shield=True):
-                await self._store.put(trigger)
+                try:
+                    await self._store.put(trigger)
+                except BaseException:
+                    self._apis.withdraw(trigger_id)
+                    raise
                 self._keep(trigger)
                 self._start(trigger)
         return trigger
@@ -175,8 +191,13 @@ class Triggers:
             new = self._sealed(
                 kind.type, msgspec.structs.replace(old, status=status, event_data=data, updated_s=self._now_s())
             )
+            self._apis.claim(trigger_id, place, kind.routes(settings, place))
             with trio.CancelScope(shield=True):
-                await self._store.put(new)
+                try:
+                    await self._store.put(new)
+                except BaseException:
+                    self._publish(old)
+                    raise
                 self._keep(new)
                 await self._host.stop(trigger_id)
                 self._start(new)
@@ -214,7 +235,7 @@ class Triggers:
         # What another version of the plugin stored is shown as it is; its start says what is wrong with it.
         with contextlib.suppress(FgdError):
             data |= kind.shown(kind.parse(self._opened(trigger), place), place)
-        return data
+        return data | self._apis.shown(trigger.trigger_id)
 
     async def sweep(self) -> None:
         """Ends what lost its function, version or alias; runs until cancelled."""
@@ -243,6 +264,7 @@ class Triggers:
     async def _delete(self, triggers: list[Trigger]) -> None:
         with trio.CancelScope(shield=True):
             for trigger in triggers:
+                self._apis.withdraw(trigger.trigger_id)
                 await self._host.stop(trigger.trigger_id)
             await self._store.delete(triggers)
             for trigger in triggers:
@@ -269,6 +291,13 @@ class Triggers:
             return kind.type(settings, self._doors.open(trigger, place))
 
         self._host.start(trigger.trigger_id, kind.plugin, make)
+
+    def _publish(self, trigger: Trigger) -> None:
+        kind = self.kinds.get(trigger.code)
+        if kind is not None:
+            place = self.place_of(trigger)
+            settings = kind.parse(self._opened(trigger), place)
+            self._apis.claim(trigger.trigger_id, place, kind.routes(settings, place))
 
     def _check_neighbours(
         self,

@@ -55,7 +55,10 @@ def error_answer(
     headers: bytes = b"",
 ) -> bytes:
     """`{"error_code", "error_msg"}` as every client of the API reads it (rest-api 1.3)."""
-    body = msgspec.json.encode({"error_code": code, "error_msg": message})
+    fields = {"error_code": code, "error_msg": message}
+    if code.startswith("APIG."):
+        fields["request_id"] = request_id
+    body = msgspec.json.encode(fields)
     identity = request_id.encode("ascii")
     return plain_answer(
         status,

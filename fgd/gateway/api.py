@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from fgd.call import PLAIN, Call, CallOptions, Outcome
 from fgd.invoke.split import Split
@@ -64,3 +64,18 @@ class Listener:
 
     socket: socket.socket
     admin: bool = False
+    #: Whether its clients speak TLS, and whether there is nothing but published APIs.
+    secure: bool = False
+    apis_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """How a client came in: to which port, by TLS or not, and whether to published APIs alone."""
+
+    port: int = 0
+    secure: bool = False
+    apis_only: bool = False
+
+
+PLAIN_ENTRANCE: Final = Entrance()

@@ -18,8 +18,9 @@ from typing import Final
 
 from fgd.call import Call, Outcome
 from fgd.clock import new_request_id
-from fgd.errors import BodyTooLarge, FgdError, GatewayTimeout, Overloaded, RequestTimeout, Unauthorized
+from fgd.errors import BodyTooLarge, FgdError, Overloaded, RequestTimeout, Unauthorized
 from fgd.gateway.answers import CONTINUE, error_answer, invocation_answer, timing_header
+from fgd.gateway.api import PLAIN_ENTRANCE, Entrance
 from fgd.gateway.body import Body
 from fgd.gateway.head import HEAD_END, BadHttp, Head, check_partial, parse_head
 from fgd.gateway.hub import Hub
@@ -39,14 +40,24 @@ class Connection(Stream):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_feeding", "_hub", "_memo", "_memo_total", "_waiting", "address", "done", "head", "peer",
-        "received_s",
+        "_body", "_buffer", "_feeding", "_hub", "_memo", "_memo_total", "_router", "_waiting", "address", "done",
+        "head", "peer", "port", "received_s", "secure",
     )  # fmt: skip
 
-    def __init__(self, hub: Hub, sock: socket.socket, address: str, peer: Principal | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        sock: socket.socket,
+        address: str,
+        peer: Principal | None,
+        entrance: Entrance = PLAIN_ENTRANCE,
+    ) -> None:
         super().__init__(hub, sock)
         self._hub = hub
+        self._router = hub.api_router if entrance.apis_only else hub.router
         self.address = address
+        self.port = entrance.port
+        self.secure = entrance.secure
         self.peer = peer
         self.head: Head | None = None
         self.received_s = 0.0
@@ -147,13 +158,13 @@ class Connection(Stream):
     def _start(self, head: Head, rest: bytes) -> None:
         self.head = head
         self._keep = head.keep_alive
-        limit = self._hub.router.classify(head)
+        limit = self._router.classify(head)
         if limit is None:
             self._start_forward(head, rest)
             return
         need = head.content_length
         if need > limit:
-            self.fail(self._hub.router.too_large(head), keep=False)
+            self.fail(self._router.too_large(head), keep=False)
             return
         if 0 <= need <= len(rest):
             self._buffer = rest[need:]
@@ -176,11 +187,14 @@ class Connection(Stream):
         hub = self._hub
         if self.peer is None:
             try:
-                hub.router.precheck(head)
+                self._router.precheck(head)
             except FgdError as error:
                 self.fail(error, keep=False)
                 return False
-        if hub.body_bytes + max(head.content_length, 0) > hub.body_bytes_max:
+        most = hub.body_bytes_max
+        if self.peer is None and self._router.anonymous(head):
+            most //= 2  # the rest is for those who have shown credentials
+        if hub.body_bytes + max(head.content_length, 0) > most:
             self.fail(Overloaded(), keep=False)
             return False
         return True
@@ -192,7 +206,7 @@ class Connection(Stream):
             return
         if head.content_length > UNKNOWN_BODY_MAX_BYTES and self.peer is None:
             try:
-                self._hub.router.precheck(head)
+                self._router.precheck(head)
             except Unauthorized as error:
                 self.fail(error, keep=False)
                 return
@@ -231,7 +245,7 @@ class Connection(Stream):
         head = self.head
         assert head is not None
         if body.over:
-            self.fail(self._hub.router.too_large(head), keep=False)
+            self.fail(self._router.too_large(head), keep=False)
         elif body.done:
             self._body = None
             self._buffer = body.rest
@@ -247,7 +261,7 @@ class Connection(Stream):
         if hub.body_bytes + len(body) > hub.body_bytes_max:
             self.fail(Overloaded())
             return
-        hub.router.invoke(self, head, body)
+        self._router.invoke(self, head, body)
 
     # Answering
 
@@ -353,13 +367,10 @@ class Connection(Stream):
         state = self.state
         config = self._hub.config
         if state == BUSY:
-            waiting = self._waiting
-            if isinstance(waiting, Call):
-                message = f"no answer within {config.sync_timeout_s:g} s; the function runs on"
-                self.fail(GatewayTimeout(message), request_id=waiting.request_id)
-            else:
-                message = f"the event was not stored within {config.sync_timeout_s:g} s; it may still run"
-                self.fail(GatewayTimeout(message), request_id=waiting or "")
+            waiting, head = self._waiting, self.head
+            assert head is not None
+            request_id = waiting.request_id if isinstance(waiting, Call) else waiting or ""
+            self.fail(self._router.late(head, waiting), request_id=request_id)
         elif state == BODY:
             self.fail(RequestTimeout(f"the event was not sent within {config.body_timeout_s:g} s"), keep=False)
         elif state == HEAD and self._buffer:

@@ -24,6 +24,12 @@ class Router(Protocol):
     def invoke(self, connection: "Connection", head: Head, body: bytes) -> None:
         """Starts an invocation; ends in one of the answering methods of the connection."""
 
+    def anonymous(self, head: Head) -> bool:
+        """Whether a request without credentials is let in; `precheck` has passed."""
+
+    def late(self, head: Head, waiting: Call | str | None) -> FgdError:
+        """What a request is answered with that is waited for too long: a call, the id of an event to be stored."""
+
     def too_large(self, head: Head) -> FgdError:
         """What an event over its limit is answered with."""
 
@@ -32,6 +38,8 @@ class Hub(StreamHub, Protocol):
     """What all connections of a gateway share."""
 
     router: Router
+    #: Of clients that reach nothing but published APIs.
+    api_router: Router
     #: `Date: ...` line, renewed by the server.
     date: bytes
     draining: bool

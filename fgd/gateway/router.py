@@ -21,11 +21,13 @@ from fgd.errors import (
     FgdError,
     Forbidden,
     FunctionDisabled,
+    GatewayTimeout,
     NotAcceptable,
     PlatformError,
 )
 from fgd.gateway.answers import accepted_answer
 from fgd.gateway.api import AsyncQueue, Directory
+from fgd.gateway.apis import ApiRouter, Hit
 from fgd.gateway.entry import Entry
 from fgd.gateway.head import Head, path_segments
 from fgd.gateway.http import Connection
@@ -78,8 +80,18 @@ class InvocationRouter:
         extras: ExtrasOf = extras_of,
         region: str = "",
         entry: Entry | None = None,
+        apis: ApiRouter | None = None,
+        sync_timeout_s: float = 90.0,
     ) -> None:
-        """`region`: as resources of policies name it; `entry`: who may invoke functions that not everybody may."""
+        """
+        Args:
+            region: as resources of policies name it.
+            entry: who may invoke functions that not everybody may.
+            apis: requests to published APIs.
+            sync_timeout_s: after how long `late` is asked.
+        """
+        self._apis = apis
+        self._sync_timeout_s = sync_timeout_s
         self._directory = directory
         self._keyring = keyring
         self._submit = invoker.submit
@@ -91,25 +103,44 @@ class InvocationRouter:
         self._routes: dict[bytes, Route] = {}
 
     def classify(self, head: Head) -> int | None:
-        if head.method != "POST":
-            return None
-        route = self._routes.get(head.target) or _parse_route(head.target)
-        if route is None:
-            return None
-        head.route = route
-        return route.limit_bytes
+        if head.method == "POST":
+            route = self._routes.get(head.target) or _parse_route(head.target)
+            if route is not None:
+                head.route = route
+                return route.limit_bytes
+        return self._apis.find(head) if self._apis is not None else None
+
+    def anonymous(self, head: Head) -> bool:
+        return self._apis is not None and self._apis.anonymous(head)
+
+    def late(self, head: Head, waiting: Call | str | None) -> FgdError:
+        if self._apis is not None and isinstance(head.route, Hit):
+            return self._apis.late(head, waiting)
+        if isinstance(waiting, Call):
+            return GatewayTimeout(f"no answer within {self._sync_timeout_s:g} s; the function runs on")
+        return GatewayTimeout(f"the event was not stored within {self._sync_timeout_s:g} s; it may still run")
 
     def too_large(self, head: Head) -> FgdError:
         route = head.route
+        if self._apis is not None and isinstance(route, Hit):
+            return self._apis.too_large(head)
         assert isinstance(route, Route)
         kind = "asynchronous" if route.async_ else "synchronous"
         return EventTooLarge(f"event: must not be larger than {route.limit_bytes} bytes in an {kind} invocation")
 
     def precheck(self, head: Head) -> None:
+        if self._apis is not None and isinstance(head.route, Hit):
+            self._apis.precheck(head)
+            return
         self._keyring.precheck(head.headers)
 
     def invoke(self, connection: Connection, head: Head, body: bytes) -> None:
         """Checks a complete request and starts it; every way out answers exactly once."""
+        route = head.route
+        if not isinstance(route, Route):
+            assert self._apis is not None
+            self._apis.invoke(connection, head, body)
+            return
         try:
             principal = connection.peer
             if principal is None:
@@ -117,8 +148,6 @@ class InvocationRouter:
                     principal = self._keyring.by_token(head.token)
                 else:
                     principal = self._keyring.authenticate(head.method, head.target, head.headers, body)
-            route = head.route
-            assert isinstance(route, Route)
             if not (principal.admin or principal.project_id == route.project_id):
                 raise Forbidden("project_id: these credentials do not reach this project")
             if principal.rights is not None:

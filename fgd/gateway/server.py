@@ -19,8 +19,10 @@ import trio
 from fgd.auth.keyring import Keyring
 from fgd.call import Call, Outcome
 from fgd.config import Config
+from fgd.control.apis import Apis
 from fgd.gateway.answers import error_answer
-from fgd.gateway.api import AsyncQueue, Directory, Listener, Recorder
+from fgd.gateway.api import AsyncQueue, Directory, Entrance, Listener, Recorder
+from fgd.gateway.apis import ApiRouter, host_suffix
 from fgd.gateway.doors import Doors
 from fgd.gateway.entry import Entry
 from fgd.gateway.forward import Forwarding
@@ -31,7 +33,7 @@ from fgd.gateway.peer import admin_peer, group_id
 from fgd.gateway.pump import pump
 from fgd.gateway.router import InvocationRouter
 from fgd.gateway.stream import CLOSED, HEAD
-from fgd.gateway.tls import TlsClients, speaks_tls
+from fgd.gateway.tls import TlsClients, speaks_tls, unwrap
 from fgd.invoke.api import Invoker
 from fgd.invoke.extras import ExtrasOf, extras_of
 from fgd.linux.reactor import READ, Reactor
@@ -63,6 +65,8 @@ class Gateway:
         extras: ExtrasOf = extras_of,
         tls: Callable[[float], ssl.SSLContext] | None = None,
         subnets: Mapping[str, IPv4Network] | None = None,
+        apis: Apis | None = None,
+        certificate: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         """
         Args:
@@ -72,14 +76,23 @@ class Gateway:
             extras: what goes to the function with an event, see `fgd.invoke.extras`.
             tls: makes the settings for clients inside of a sandbox that speak TLS, at a time in epoch seconds; without
                 it they are refused.
+            apis: that are published; None for none.
+            certificate: settings of listeners that speak TLS, asked for each client, so that they may change.
             subnets: of the named networks, for functions that can be invoked from some of them only.
             cold_parts: of a call that started an instance, the parts of the start in ms by name, for X-Fgd-Timing.
         """
         self.config = config
         self.reactor = reactor
+        entry = Entry(subnets or {})
+        api_router = None if apis is None else ApiRouter(
+            apis, directory, keyring, invoker, queue, extras, config.region, entry, record, time_s,
+            host_suffix(config.apig_url), certificate is not None,
+        )  # fmt: skip
         self.router: Router = InvocationRouter(
-            directory, keyring, invoker, queue, extras, config.region, Entry(subnets or {})
+            directory, keyring, invoker, queue, extras, config.region, entry, api_router, config.sync_timeout_s
         )
+        self.api_router: Router = api_router or self.router
+        self._certificate = certificate
         self.record: Callable[[Call, Outcome, int], object] = record
         self.cold_parts = cold_parts
         self.date = b""
@@ -96,6 +109,8 @@ class Gateway:
         self._tls = tls and TlsClients(tls, time_s, config.header_timeout_s, self._connect_inside, self.doors.left)
         #: Connections without a request in work, those that wait longest last; made by the tick.
         self._evictable: list[Connection] = []
+        #: Clients at listeners that speak TLS.
+        self._shaking = 0
         self._nursery: trio.Nursery | None = None
         self._control_path = ""
         self._admin_gid = group_id(config.group)
@@ -160,7 +175,10 @@ class Gateway:
     def _listen(self, listener: Listener) -> None:
         listener.socket.setblocking(False)
         self._listeners.append(listener)
-        self.reactor.register(listener.socket.fileno(), lambda _events: self._accept(listener))
+        name = listener.socket.getsockname()
+        port = int(name[1]) if isinstance(name, tuple) else 0
+        entrance = Entrance(port, listener.secure, listener.apis_only)
+        self.reactor.register(listener.socket.fileno(), lambda _events: self._accept(listener, entrance))
 
     def _stop_listening(self) -> None:
         for listener in self._listeners:
@@ -169,7 +187,7 @@ class Gateway:
         self._paused.clear()
         self.doors.stop()
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: Listener, entrance: Entrance) -> None:
         for _ in range(_ACCEPT_BATCH):
             try:
                 sock, address = listener.socket.accept()
@@ -183,9 +201,12 @@ class Gateway:
                     return
                 continue  # the client was gone before it was accepted
             sock.setblocking(False)
-            self._admit(sock, address, listener.admin)
+            if entrance.secure:
+                self._admit_secure(sock, address, entrance)
+            else:
+                self._admit(sock, address, listener.admin, entrance)
 
-    def _admit(self, sock: socket.socket, address: object, admin: bool) -> None:
+    def _admit(self, sock: socket.socket, address: object, admin: bool, entrance: Entrance) -> None:
         if len(self._connections) >= self.config.connections_max and not self._make_room():
             self._turn_away(sock, 503, "FSS.0503", "too many connections; try again")
             return
@@ -202,7 +223,37 @@ class Gateway:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if isinstance(address, tuple):
                 host = str(address[0])
-        self._connections.add(Connection(self, sock, host, peer))
+        self._connections.add(Connection(self, sock, host, peer, entrance))
+
+    def _admit_secure(self, sock: socket.socket, address: object, entrance: Entrance) -> None:
+        """A client that will speak TLS: a task takes it off, and the connection begins after the handshake."""
+        if self._shaking >= self.config.connections_max or self._nursery is None or self._certificate is None:
+            sock.close()  # it expects a handshake; nothing that we could say would be understood
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._shaking += 1
+        self._nursery.start_soon(self._serve_secure, sock, address, entrance, self._certificate())
+
+    async def _serve_secure(
+        self, sock: socket.socket, address: object, entrance: Entrance, context: ssl.SSLContext
+    ) -> None:
+        def connect() -> socket.socket | None:
+            if len(self._connections) >= self.config.connections_max and not self._make_room():
+                return None
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            host = str(address[0]) if isinstance(address, tuple) else ""
+            self._connections.add(Connection(self, theirs, host, None, entrance))
+            return ours
+
+        try:
+            await unwrap(sock, context, self.config.header_timeout_s, connect)
+        except Exception:  # what a client says must not end the gateway, whatever OpenSSL makes of it
+            _LOG.exception("a client that speaks TLS was let go")
+        finally:
+            sock.close()
+            self._shaking -= 1
 
     def _admit_inside(self, sock: socket.socket, name: str) -> bool:
         """A client that came by a sandbox's door. Nobody outside loses a connection for it."""

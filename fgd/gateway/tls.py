@@ -28,6 +28,37 @@ def speaks_tls(sock: socket.socket) -> bool:
         return False
 
 
+class Certificate:
+    """The certificate of listeners with TLS, from files that may change. Reading them waits for the disk."""
+
+    def __init__(self, cert_path: str, key_path: str) -> None:
+        """
+        Raises:
+            OSError: a file cannot be read, or they are no certificate with its key (`ssl.SSLError`).
+        """
+        self._paths = (cert_path, key_path)
+        self._context = self._read()
+
+    def context(self) -> ssl.SSLContext:
+        """Settings for the next client."""
+        return self._context
+
+    def reload(self) -> None:
+        """Reads the files again; what was read before stays when they are no good.
+
+        Raises:
+            OSError: as at the beginning.
+        """
+        self._context = self._read()
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(*self._paths)
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
 class TlsClients:
     """Clients that speak TLS, and the connections that stand for them."""
 

@@ -83,6 +83,11 @@ MIGRATIONS: Migrations = (
             access_key TEXT PRIMARY KEY, secret_key TEXT NOT NULL, project_id TEXT NOT NULL, agency TEXT NOT NULL,
             security_digest TEXT NOT NULL, token_digest TEXT NOT NULL, expires_s REAL NOT NULL
         ) WITHOUT ROWID""",
+        # kind: group, environment, app, throttle
+        """CREATE TABLE api_object (
+            kind TEXT NOT NULL, id TEXT PRIMARY KEY, project_id TEXT NOT NULL, name TEXT NOT NULL,
+            body TEXT NOT NULL, sealed TEXT NOT NULL, UNIQUE (kind, project_id, name)
+        ) WITHOUT ROWID""",
         *AGENCIES_OF_OLD,
     ),
 )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import trio
 
+import fgd_apig
 from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.api.services import Services
@@ -23,6 +24,7 @@ from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases
+from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
@@ -55,6 +57,7 @@ from fgd.sandbox.mount_plan import Mount, Owner
 from fgd.shares import parse_exports, parse_roots
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
+from fgd.store.apis import ApiStore
 from fgd.store.archives import ArchiveReader
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
@@ -381,8 +384,11 @@ async def _main(
     store = TriggerStore(catalog.database)
     api.triggers = TriggerHost(api.now_s, lambda plugin, text: None)
     kinds = [("pulse", kind) for kind in fgd_trigger_types()]
+    kinds += [("apig", kind) for kind in fgd_apig.fgd_trigger_types()]
+    api_store = ApiStore(catalog.database, catalog.secrets)
+    apis = Apis(api_store, await api_store.all(), api.now_s, lambda https: "http://127.0.0.1:8320/api/{group}")
     triggers = Triggers(
-        functions, api.directory, store, catalog.secrets, kinds, api.triggers, api, config.region, api.now_s
+        functions, api.directory, store, catalog.secrets, kinds, api.triggers, api, config.region, api.now_s, apis
     )
     api.handout = Handout(agency_store, keyring, api.now_s, config.agency_ttl_s)
     agencies = Agencies(roster, agency_store, keyring, api.handout, api.directory, functions.settled, api.now_s)
@@ -394,6 +400,7 @@ async def _main(
         versions=Versions(functions, api.directory, catalog, api.now_s),
         aliases=Aliases(functions, api.directory, catalog, api.now_s, planner.moving),
         triggers=triggers,
+        apis=apis,
         trigger_states=api.triggers.state,
         dependencies=dependencies,
         disks=disks,

@@ -10,7 +10,7 @@ import pytest
 
 from fgd.control.kinds import Kind, check_kinds
 from fgd.errors import PlatformError
-from fgd.plugin import BadTriggerConfig, Place, TriggerType
+from fgd.plugin import ApiRoute, BadTriggerConfig, Place, TriggerType
 from fgd.testing.trigger import PLACE
 from tests.pulse import Fixed, Pulse, PulseSettings
 
@@ -150,3 +150,30 @@ def test_fields_that_are_no_json_are_its_failure(rude: tuple[Kind, list[tuple[st
         kind.shown(kind.parse({"name": "p"}, PLACE), PLACE)
 
     assert "PULSE: shown failed: TypeError" in reports[0][1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"path": "a b"},
+        {"path": "/a//b"},
+        {"method": "TRACE"},
+        {"auth": "WHO"},
+        {"timeout_ms": 0},
+        {"origins": ("a\r\nb",)},
+    ],
+)
+def test_apis_that_cannot_be_are_the_plugins_fault(changes: dict[str, Any]) -> None:
+    fields = {
+        "name": "n", "group": "", "environment": "RELEASE", "method": "GET", "path": "/a", "prefix": False,
+        "auth": "NONE", "https": False, "async_": False, "timeout_ms": 1,
+    }  # fmt: skip
+    given = [ApiRoute(**{**fields, **changes})]
+    reports: list[tuple[str, str]] = []
+    kind = check_kinds(
+        [("p", _class(routes=classmethod(lambda cls, settings, place: given)))], lambda *report: reports.append(report)
+    )["PULSE"]
+
+    with pytest.raises(PlatformError):
+        kind.routes(None, PLACE)
+    assert ["p"] == [plugin for plugin, _ in reports]

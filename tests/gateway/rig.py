@@ -9,7 +9,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import trio
@@ -17,13 +17,19 @@ import trio
 from fgd.auth.keyring import Keyring
 from fgd.call import PLAIN, Call, CallOptions, Outcome
 from fgd.config import Config
+from fgd.control.apis import Apis, default_group
 from fgd.errors import FunctionDisabled, FunctionNotFound, Overloaded, VersionNotFound
 from fgd.gateway.api import Listener
 from fgd.gateway.server import Gateway
+from fgd.gateway.tls import Certificate
 from fgd.invoke.split import Split
 from fgd.linux.reactor import Reactor
 from fgd.model import Function
+from fgd.route import ApiRoute
 from fgd.store.api import AccessKey, Token
+from fgd.store.apis import ApiObject, ApiStore
+from fgd.store.catalog import SqliteCatalog
+from fgd.trigger import Place
 from fgd.urn import FunctionUrn
 
 PROJECT = "0123456789abcdef0123456789abcdef"
@@ -49,7 +55,8 @@ class FakeDirectory:
         self.generation = 1
         self.asked = 0
         self.functions = {
-            name: function(name) for name in ("hello", "hold", "busy", "fails", "broken", "text", "big", "crash", "bug")
+            name: function(name)
+            for name in ("hello", "hold", "busy", "fails", "broken", "text", "big", "crash", "bug", "web")
         }
         self.functions["disabled"] = function("disabled", max_instances=0)
         self.functions["dynamic"] = function("dynamic", dynamic_memory=True)
@@ -73,6 +80,8 @@ class FakeInvoker:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.held: list[Call] = []
+        #: What the function `web` returns.
+        self.answer = b'{"statusCode":200,"headers":{"Content-Type":"text/html"},"body":"<p>","isBase64Encoded":false}'
         self._soon: Callable[..., None] | None = None
 
     def attach(self) -> None:
@@ -95,6 +104,8 @@ class FakeInvoker:
             outcome = Outcome(4002, b'{"errorMessage":"no","errorType":"ValueError"}', function_error=True)
         elif name == "broken":
             outcome = Outcome(4201, b'{"errorMessage":"no sandbox"}')
+        elif name == "web":
+            outcome = Outcome(0, self.answer, duration_us=100)
         elif name == "text":
             outcome = Outcome(0, "grüße".encode(), text=True)
         elif name == "big":
@@ -241,8 +252,15 @@ def request(name: str = "hello", body: bytes = b"{}", *lines: str, async_: bool 
 class Rig:
     """All that belongs to one running gateway."""
 
-    def __init__(self, config: Config, control_path: str, folder: Path) -> None:
+    def __init__(self, config: Config, control_path: str, folder: Path, tls: Certificate | None = None) -> None:
         self.config = config
+        self.apis: Apis
+        #: How far the gateway's clock is ahead.
+        self.ahead_s = 0.0
+        self._folder = folder
+        self._certificate = tls
+        #: Of a listener with published APIs alone, with TLS where there is a certificate.
+        self.api_address = ("127.0.0.1", 0)
         self.directory = FakeDirectory()
         self.invoker = FakeInvoker()
         self.queue = FakeQueue()
@@ -266,6 +284,9 @@ class Rig:
         self.invoker.attach()
         self.queue.attach()
         reactor = Reactor()
+        catalog = await SqliteCatalog.open(self._folder, time.time)
+        store = ApiStore(catalog.database, catalog.secrets)
+        self.apis = Apis(store, await store.all(), time.time, lambda https: "http://gateway/api/{group}")
         self.gateway = Gateway(
             self.config,
             reactor,
@@ -274,20 +295,26 @@ class Rig:
             invoker=self.invoker,
             queue=self.queue,
             record=lambda call, outcome, write_us: self.records.append((call, outcome, write_us)),
-            time_s=time.time,
+            time_s=lambda: time.time() + self.ahead_s,
             cold_parts=lambda _call: {"instance": 1.5, "code": 0.5, "init": 0.0},
+            apis=self.apis,
+            certificate=None if self._certificate is None else self._certificate.context,
         )
         tcp = socket.create_server(("127.0.0.1", 0))
         admin = socket.socket(socket.AF_UNIX)
         admin.bind(self.admin_path)
         admin.listen()
         self.address = tcp.getsockname()
-        with tcp, admin, self._scope:
+        other = socket.create_server(("127.0.0.1", 0))
+        self.api_address = other.getsockname()
+        with tcp, other, admin, self._scope:
             async with trio.open_nursery() as nursery:
                 listeners = [Listener(tcp), Listener(admin, admin=True)]
+                listeners.append(Listener(other, secure=self._certificate is not None, apis_only=True))
                 await nursery.start(self.gateway.serve, listeners, self._control_path)
                 self._started.put(None)
         reactor.close()
+        await catalog.aclose()
 
     def _thread(self) -> None:
         try:
@@ -315,11 +342,36 @@ class Rig:
         # Events of calls that nobody will ever answer are still with the invoker.
         assert self.gateway.body_bytes == sum(len(call.event) for call in self.invoker.held)
 
-    def client(self, *, timeout_s: float = 10.0) -> Client:
-        sock = socket.create_connection(self.address)
+    def client(self, *, timeout_s: float = 10.0, apis_only: bool = False) -> Client:
+        sock = socket.create_connection(self.api_address if apis_only else self.address)
         sock.settimeout(timeout_s)
         self._clients.append(sock)
         return Client(sock)
+
+    def publish(self, path: str, function: str = "web", **fields: object) -> str:
+        """Publishes an API in the project's default group; gives the path at which it is found."""
+        name = f"API_{len(self.apis.of_project(PROJECT))}"
+        given: dict[str, object] = {
+            "name": name, "group": "", "environment": "RELEASE", "method": "ANY", "path": path, "prefix": False,
+            "auth": "NONE", "https": False, "async_": False, "timeout_ms": 5000,
+        }  # fmt: skip
+        route = ApiRoute(**(given | fields))  # type: ignore[arg-type]  # the fields are right, their types unknown here
+        urn = f"urn:fss:local:{PROJECT}:function:default:{function}:latest"
+        place = Place(f"trigger-{name}", PROJECT, "local", function, "default", "latest", urn)
+        self.in_loop(lambda: self.apis.claim(place.trigger_id, place, [route]))
+        return f"/api/{default_group(PROJECT).id}{path}"
+
+    def make(self, kind: str, **fields: object) -> ApiObject:
+        """A group, an environment, an app or a throttling policy."""
+
+        async def work() -> ApiObject:
+            return await self.apis.create(PROJECT, kind, fields, admin=True)
+
+        return self.run(work)
+
+    def run[T](self, work: Callable[[], Awaitable[T]]) -> T:
+        """Runs something asynchronous inside the loop."""
+        return trio.from_thread.run(work, trio_token=self._token)
 
     def admin(self) -> Client:
         sock = socket.socket(socket.AF_UNIX)
