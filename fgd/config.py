@@ -130,6 +130,9 @@ class Config:
     )
     log_bytes_per_s: int = _setting(4194304, "Log bytes per second kept of one instance.", low=1024)
     log_keep_days: int = _setting(7, "Days that logs are kept.", low=1, high=3650)
+    stream_max_mib: int = _setting(
+        1024, "Lines kept of one log stream; beyond it the oldest go, before their days are over.", low=1
+    )
     network: str = _setting(
         "auto",
         "Network of functions that name none: public (out through the host), none, or auto (public where the host can "

@@ -100,6 +100,9 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     #: Agency for configuration and execution, and the one for execution alone; "" for none.
     xrole: str = ""
     app_xrole: str = ""
+    #: Log stream that its lines go to beside its own; "" for none.
+    log_group_id: str = ""
+    log_stream_id: str = ""
     #: Wire fields that fgd stores and gives back but does not act on (enterprise_project_id, ...): JSON values.
     echo: dict[str, object] = msgspec.field(default_factory=dict)
 
@@ -183,6 +186,26 @@ class Alias(msgspec.Struct, frozen=True, kw_only=True):
     def versions(self) -> tuple[str, ...]:
         """The versions it points to."""
         return (self.version, self.additional_version) if self.additional_version else (self.version,)
+
+
+class LogGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Log streams that are kept equally long."""
+
+    group_id: str
+    project_id: str
+    name: str
+    keep_days: int
+    created_s: float
+
+
+class LogStream(msgspec.Struct, frozen=True, kw_only=True):
+    """Where log lines go: made by a client, or a function's own, whose id is the function's."""
+
+    stream_id: str
+    group_id: str
+    project_id: str
+    name: str
+    created_s: float
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -79,7 +79,7 @@ _CREATE_FIELDS = (
     "xrole", "app_xrole", "enterprise_project_id", "type", "tags", "depend_version_list",
     "mount_config", "ephemeral_storage", "enable_dynamic_memory", "heartbeat_handler", "pre_stop_handler",
     "pre_stop_timeout",
-    "func_vpc", "network_controller", "domain_names", "peering_cidr",
+    "func_vpc", "network_controller", "domain_names", "peering_cidr", "log_config",
 )  # fmt: skip
 _CHANGE_FIELDS = tuple(
     name for name in _CREATE_FIELDS if name not in ("code_type", "code_filename", "func_code", "tags")

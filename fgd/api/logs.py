@@ -1,26 +1,19 @@
 """Logs and tracing as the cloud's log service names them (rest-api, 2.13).
 
-Every function's output goes to fgd's own log database; its "stream" is the function. To read lines, see
-`GET /fgd/v1/functions/{function_urn}/logs`.
+Every function's output goes to fgd's own log database, where its stream is the function, and to the stream of its
+`log_config`. To read lines, see `GET /fgd/v1/functions/{function_urn}/logs` and `fgd.api.lts`.
 """
 
 from fgd.api.operation import FUNCTION, NOTHING, V2, Answer, Ask, Operation
 from fgd.api.services import Services
+from fgd.control.facets.logs import log_details
+from fgd.control.log_streams import DEFAULT_PREFIX
 from fgd.errors import LogsEnabled, NotBuilt
-
-_GROUP = "fgd"
 
 
 async def show_lts_log_details(services: Services, ask: Ask) -> Answer:
     function = services.functions.resolve(ask.urn())
-    return Answer(
-        {
-            "group_name": _GROUP,
-            "group_id": function.project_id,
-            "stream_name": f"{function.package}_{function.name}",
-            "stream_id": function.func_id,
-        }
-    )
+    return Answer(log_details(services.log_streams, function))
 
 
 async def enable_lts_logs(services: Services, ask: Ask) -> Answer:
@@ -34,7 +27,12 @@ async def enable_async_status_log(services: Services, ask: Ask) -> Answer:
 
 async def show_project_async_status_log_info(services: Services, ask: Ask) -> Answer:
     return Answer(
-        {"group_name": _GROUP, "group_id": ask.project_id, "stream_name": "async-status", "stream_id": "async-status"}
+        {
+            "group_name": DEFAULT_PREFIX + ask.project_id[:8],
+            "group_id": ask.project_id,
+            "stream_name": "async-status",
+            "stream_id": "async-status",
+        }
     )
 
 

@@ -17,7 +17,7 @@ _UNSET: Final = dict.fromkeys(
     (
         "custom_image",
         "gpu_memory", "gpu_type", "restore_hook_handler",
-        "restore_hook_timeout", "code_url", "log_group_id", "log_stream_id", "enable_cloud_debug",
+        "restore_hook_timeout", "code_url", "enable_cloud_debug",
         "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
     )

@@ -20,7 +20,6 @@ UNBUILT: Final = {
     "enable_auth_in_header": "container images",
     "is_stateful_function": "sticky sessions",
     "is_return_stream": "streamed answers",
-    "log_config": "log groups and streams",
 }
 
 #: Field -> type; kept with the function and given back.

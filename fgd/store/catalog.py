@@ -79,6 +79,14 @@ MIGRATIONS: Migrations = (
             trigger_id TEXT PRIMARY KEY, func_id TEXT NOT NULL, qualifier TEXT NOT NULL, body TEXT NOT NULL
         ) WITHOUT ROWID""",
         "CREATE TABLE trigger_note (trigger_id TEXT PRIMARY KEY, note BLOB NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE log_group (
+            group_id TEXT PRIMARY KEY, project_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+            UNIQUE (project_id, name)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE log_stream (
+            stream_id TEXT PRIMARY KEY, group_id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+            UNIQUE (group_id, name)
+        ) WITHOUT ROWID""",
         """CREATE TABLE agency_key (
             access_key TEXT PRIMARY KEY, secret_key TEXT NOT NULL, project_id TEXT NOT NULL, agency TEXT NOT NULL,
             security_digest TEXT NOT NULL, token_digest TEXT NOT NULL, expires_s REAL NOT NULL

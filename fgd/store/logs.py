@@ -61,6 +61,9 @@ class SqliteLogBook:
         #: Everything up to this chunk can be read.
         self._written_id = 0
         self._quiet_until_s = 0.0
+        self._written_ids: set[str] = set()
+        #: Told which functions have more in their logs, each time that something was written.
+        self.on_written: Callable[[set[str]], None] | None = None
 
     @classmethod
     async def open(cls, state_dir: Path, *, keep_days: int, now_s: Callable[[], float] = time.time) -> Self:
@@ -133,9 +136,13 @@ class SqliteLogBook:
             invocations, self._invocations = self._invocations, []
             starts, self._starts = self._starts, []
             batch = ((chunks.STARTS, starts), (chunks.LINES, lines), (chunks.INVOCATIONS, invocations))
-            if any(records for _, records in batch) and not await self._written(now_s, batch):
+            if not any(records for _, records in batch):
+                return
+            if not await self._written(now_s, batch):
                 for _, records in batch:
                     self._count_dropped(records)
+            elif self.on_written is not None:
+                self.on_written(self._written_ids)
 
     async def _written(self, now_s: float, batch: Batch) -> bool:
         """Writes a batch; False when that is impossible. On a full disk the oldest days go first."""
@@ -204,6 +211,7 @@ class SqliteLogBook:
             raise storage_error(error, self._writer_path) or StateError(f"{self._writer_path}: {error}") from error
         self._next_id = next_id
         self._written_id = next_id - 1
+        self._written_ids = {record.func_id for _, records in batch for record in records}
 
     def _remove_oldest(self) -> bool:
         """Makes room by removing the oldest day; False when there is only the one that is written."""
@@ -258,6 +266,12 @@ class SqliteLogBook:
             lambda: self._newest(search) if newest and not after else self._onward(search, after)
         )  # fmt: skip
 
+    async def follow(self, func_id: str, after: int, limit: int) -> list[tuple[int, LogLine]]:
+        """Lines as people read them, FunctionGraph's own too, behind a cursor, in the order in which they were written;
+        each with the cursor that continues behind it. Raises as `query`."""
+        search = _Search(func_id, "", set(), limit, self._written_id)
+        return await self._in_reader(lambda: self._followed(search, after))
+
     async def invocations(self, func_id: str, *, request_id: str = "", limit: int = 100) -> list[InvocationRecord]:
         """Records of invocations, newest first."""
         search = _Search(func_id, request_id, set(), limit, self._written_id)
@@ -311,6 +325,18 @@ class SqliteLogBook:
             break
         found.sort(key=_moment)
         return [text for _, text in found], cursor
+
+    def _followed(self, search: "_Search", after: int) -> list[tuple[int, LogLine]]:
+        first, behind = divmod(after, chunks.CURSOR_STEP)
+        found: list[tuple[int, LogLine]] = []
+        streams = [self._chunks(search, kind, first, newest_first=False) for kind in search.kinds]
+        for row in heapq.merge(*streams, key=_row_id):
+            for number, line in _rendered(row):
+                if row[0] > first or number >= behind:
+                    found.append((row[0] * chunks.CURSOR_STEP + number + 1, line))
+            if len(found) >= search.limit:
+                break
+        return found[: search.limit]
 
     def _records(self, search: "_Search", kind: int) -> list[Any]:
         found: list[Any] = []
@@ -375,6 +401,23 @@ class _Search:
 
     def _wants(self, request_id: str) -> bool:
         return not self.request_id or request_id == self.request_id
+
+
+def _rendered(row: chunks.Row) -> Iterator[tuple[int, LogLine]]:
+    """(number in the chunk, line with its text as people read it) of all lines of a chunk."""
+    number = 0
+    for record in chunks.decode(row[1], row[3]):
+        if row[1] == chunks.LINES:
+            lines = [(record.time_s, line_text(record))]
+        else:
+            lines = list(invocation_lines(record) if row[1] == chunks.INVOCATIONS else start_lines(record))
+        request_id = "" if row[1] == chunks.STARTS else record.request_id
+        for at, (time_s, text) in enumerate(lines):
+            yield (
+                number + at,
+                LogLine(time_s, record.func_id, record.version, record.instance_id, request_id, "", text),
+            )
+        number += 4 if row[1] == chunks.STARTS else len(lines)
 
 
 def _moment(line: tuple[float, str]) -> float:
