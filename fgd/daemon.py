@@ -113,6 +113,9 @@ class _Node:
             listeners += open_places(parts.places)
             nursery.start_soon(_sweep_code, parts.functions, parts.scheduler)
             nursery.start_soon(parts.clock.follow, _clock_watch(stack))
+            nursery.start_soon(parts.audit.run)
+            nursery.start_soon(parts.log_streams.run)
+            nursery.start_soon(parts.collector.run)
             for task in (parts.book.run, parts.recorder.run, parts.scheduler.run, parts.public.run, parts.handout.run):
                 nursery.start_soon(task)
             await nursery.start(self._listen_to_signals, parts)

@@ -591,6 +591,18 @@ class TriggerNotFound(RequestError):
     code, status_hint = "FSS.1131", 404
 
 
+class LogStreamNotFound(RequestError):
+    """404 FSS.1161: the project has no such log group or stream."""
+
+    code, status_hint = "FSS.1161", 404
+
+
+class LogLoop(RequestError):
+    """400 FSS.1110: a function would be invoked by its own log."""
+
+    code = "FSS.1110"
+
+
 class LogsEnabled(RequestError):
     """400 FSS.1221: the log is on already."""
 

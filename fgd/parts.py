@@ -11,6 +11,7 @@ import psutil
 import trio
 
 from fgd.api.services import Services
+from fgd.api.traced import RECORDED
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
 from fgd.builtin import disks as builtin_disks
@@ -21,6 +22,7 @@ from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases, left_alone
 from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs
+from fgd.control.audit import Audit
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
 from fgd.control.disks import Disks
@@ -28,13 +30,17 @@ from fgd.control.events import SavedEvents
 from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
+from fgd.control.facets.logs import LogFacet
 from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
+from fgd.control.feeds import OwnSources
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
+from fgd.control.log_collector import LogCollector
+from fgd.control.log_streams import LogStreams
 from fgd.control.networks import DOOR_ADDRESS, Networks
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
@@ -76,15 +82,18 @@ from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
 from fgd.store.apis import ApiStore
 from fgd.store.archives import ArchiveReader
+from fgd.store.audit import AuditStore
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.certificate import server_context
 from fgd.store.code import FolderCodeStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
 from fgd.store.history import RequestHistory
+from fgd.store.log_groups import LogGroupStore
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
 from fgd.store.reservations import ReservationStore
+from fgd.store.streams import StreamStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
@@ -152,6 +161,11 @@ class Parts:
         self.stack.push_async_callback(self.catalog.aclose)
         self.book = await SqliteLogBook.open(self.prepared.state_dir, keep_days=self.config.log_keep_days)
         self.stack.push_async_callback(self.book.aclose)
+        self.stream_store = await StreamStore.open(self.prepared.state_dir, self.clock.time_s)
+        self.stack.push_async_callback(self.stream_store.aclose)
+        audit_store = await AuditStore.open(self.prepared.state_dir)
+        self.stack.push_async_callback(audit_store.aclose)
+        self.audit = Audit(audit_store, self.clock.time_s, RECORDED, lambda: self.triggers.secret_names)
         self.code = FolderCodeStore(
             self.prepared.state_dir,
             unpacked_max_mib=self.config.unpacked_max_mib,
@@ -200,6 +214,7 @@ class Parts:
             MountsFacet(self.disks),
             ReservedFacet(lambda function: self.reservations.of_version(function)),
             NetworkFacet(self.networks, self.directory.all_versions, IPv4Network(self.config.public_subnet)),
+            LogFacet(self.directory, lambda: self.log_streams),
         )
         self.functions = Functions(
             self.config,
@@ -213,6 +228,18 @@ class Parts:
             verify=self.disks.verify,
             standing_by=lambda function: self.planner.standing_by(function),
         )
+        self.log_streams = LogStreams(
+            self.config,
+            self.directory,
+            LogGroupStore(self.catalog.database),
+            self.stream_store,
+            self.book,
+            self.clock.time_s,
+            lambda stream_id: self.triggers.listeners(stream_id),
+        )
+        await self.log_streams.load()
+        self.collector = LogCollector(self.directory, self.log_streams, self.stream_store, self.book.follow)
+        self.book.on_written = self.collector.written
         tag_store = TagStore(self.catalog.database)
         self.tags = Tags(self.functions, tag_store, await tag_store.load())
         self.directory.subscribe(self.tags.forget)
@@ -342,6 +369,7 @@ class Parts:
             self.trigger_host,
             self.clock,
             await trigger_store.notes(),
+            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners).of,
         )
         self.triggers = Triggers(
             self.functions,
@@ -399,6 +427,8 @@ class Parts:
             agencies=self.agencies,
             keyring=self.keyring,
             logs=self.book,
+            log_streams=self.log_streams,
+            audit=self.audit,
             runtimes=lambda: {install.id: _shown(install) for install in self.prepared.runtimes},
             networks=self.networks.shown,
             status=self.status.document,

@@ -19,11 +19,12 @@ from fgd.disk import (
 from fgd.hookspecs import hookimpl
 from fgd.route import ApiRoute
 from fgd.route import path_fault as api_path_fault
-from fgd.trigger import BadEvent, BadTriggerConfig, Door, FunctionOff, Place, TriggerType
+from fgd.trigger import AuditFeed, BadEvent, BadTriggerConfig, Door, Feed, FunctionOff, Place, Sources, TriggerType
 from fgd.zones import zone_named
 
 __all__ = [
     "ApiRoute",
+    "AuditFeed",
     "BadCron",
     "BadDestination",
     "BadDisk",
@@ -36,6 +37,7 @@ __all__ = [
     "DiskDriver",
     "DiskNode",
     "Door",
+    "Feed",
     "FunctionOff",
     "HostMount",
     "InvokesFunction",
@@ -45,6 +47,7 @@ __all__ = [
     "Node",
     "Outcome",
     "Place",
+    "Sources",
     "Tidies",
     "TmpfsMount",
     "TriggerType",

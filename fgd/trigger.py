@@ -5,7 +5,7 @@ trigger that is switched on and runs its `serve` as a task; what the object may 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -27,7 +27,7 @@ class BadTriggerConfig(RequestError):
         Args:
             field: path of the setting inside `event_data`, such as `schedule`.
             rule: what it must be, and what it is.
-            code: filled in by fgd, from the trigger's type.
+            code: of the error; left out, it is the one of the trigger's type.
         """
         super().__init__(f"event_data.{field}: {rule}")
         self.field = field
@@ -58,10 +58,53 @@ class Place:
     time_zone: str = "UTC"
 
 
+class Feed(Protocol):
+    """Records that fgd itself keeps, in the order in which they came. Each has a position, a number that grows."""
+
+    #: Where a new trigger begins: below the position of every record that came since `Place.since_s`. Remember it at
+    #: once, because a change of the trigger moves it.
+    begin: int
+
+    async def read(self, after: int, most: int = 1000) -> Sequence[tuple[int, bytes]]:
+        """The next records behind a position: (position, JSON of the record); none when there are no more yet.
+
+        Raises:
+            RequestError: what it is about is gone.
+        """
+
+    async def wait(self) -> None:
+        """Returns when there may be more than the last `read` saw."""
+
+
+class AuditFeed(Feed, Protocol):
+    """The audit log; records are traces."""
+
+    #: (service, type of resource, name) of all operations that are recorded.
+    operations: Collection[tuple[str, str, str]]
+
+
+class Sources(Protocol):
+    """What fgd itself is a source of, for the project of one trigger."""
+
+    def logs(self, group_id: str, stream_id: str) -> Feed:
+        """A log stream.
+
+        Raises:
+            RequestError: there is none, or the trigger's function writes its own log there.
+        """
+
+    def audit(self) -> AuditFeed:
+        """What was done in the project."""
+
+
 class Door(Protocol):
     """What a running trigger may do."""
 
     place: Place
+
+    @property
+    def sources(self) -> Sources:
+        """What fgd itself is a source of."""
 
     async def enqueue(self, event: Any) -> str:
         """Hands an event over; it is on disk when this returns. Gives the request id.
@@ -152,7 +195,8 @@ class TriggerType[S: msgspec.Struct](ABC):
                 field, text = text.split("`")[1], "is needed"
             raise BadTriggerConfig(field or "?", text, cls.bad_code) from error
         except BadTriggerConfig as error:
-            raise BadTriggerConfig(error.field, error.rule, cls.bad_code) from None
+            code = cls.bad_code if error.code == RequestError.code else error.code
+            raise BadTriggerConfig(error.field, error.rule, code) from None
         return settings
 
     @classmethod  # noqa: B027 - most types have no such rules
@@ -161,6 +205,14 @@ class TriggerType[S: msgspec.Struct](ABC):
 
         Raises:
             BadTriggerConfig: names the setting and the rule.
+        """
+
+    @classmethod  # noqa: B027 - most types name nothing of fgd's own
+    def admit(cls, settings: S, place: Place, sources: Sources) -> None:
+        """Rules about what fgd itself has, looked at when a trigger is made or changed.
+
+        Raises:
+            RequestError: begins with the setting; BadTriggerConfig, or what `sources` raised.
         """
 
     @classmethod

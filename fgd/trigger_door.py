@@ -1,6 +1,6 @@
 """What a running trigger is handed (`fgd.trigger.Door`): its way to the function, its memory, its figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +22,7 @@ from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
 from fgd.model import Function
 from fgd.store.triggers import Trigger, TriggerStore
-from fgd.trigger import BadEvent, FunctionOff, Place
+from fgd.trigger import BadEvent, FunctionOff, Place, Sources
 from fgd.trigger_host import TriggerHost
 from fgd.trigger_watch import Running
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
@@ -40,15 +40,20 @@ class TriggerDoors:
 
     def __init__(
         self, directory: Directory, queue: AsyncQueue, invoker: Invoker, store: TriggerStore, host: TriggerHost,
-        clock: Clock, notes: Mapping[str, bytes],
+        clock: Clock, notes: Mapping[str, bytes], sources: Callable[[Place], Sources],
     ) -> None:  # fmt: skip
-        """`notes`: what `TriggerStore.notes` gave at the start."""
+        """
+        Args:
+            notes: what `TriggerStore.notes` gave at the start.
+            sources: what fgd itself is a source of, for a trigger.
+        """
         self.directory = directory
         self.queue = queue
         self.invoker = invoker
         self.store = store
         self.clock = clock
         self.notes = dict(notes)
+        self.sources = sources
         self._host = host
 
     def open(self, trigger: Trigger, place: Place) -> "TriggerDoor":
@@ -68,6 +73,7 @@ class TriggerDoor:
 
     def __init__(self, doors: TriggerDoors, place: Place, running: Running) -> None:
         self.place = place
+        self.sources = doors.sources(place)
         self._doors = doors
         self._running = running
         self._urn = FunctionUrn(place.project_id, place.package, place.function_name, place.qualifier)

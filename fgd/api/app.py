@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import trio
 from hypercorn.typing import ASGISendCallable
-from quart import Response, request
+from quart import Response, g, request
 from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection
@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 from werkzeug.exceptions import RequestTimeout as SlowBody
 
-from fgd.api import permissions
+from fgd.api import permissions, traced
 from fgd.api.openapi import openapi_document
 from fgd.api.operation import BODY_MAX_BYTES, UPLOAD, Access, Answer, Ask, Operation
 from fgd.api.services import Headers, Services
@@ -50,7 +50,7 @@ _PROJECT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _NOBODY: Final = Principal(name="", project_id="")
 _UPLOADS_AT_ONCE: Final = 2
 _SLOWEST_S_PER_MIB: Final = 10.0
-PEER_HEADER: Final = b"x-fgd-peer"
+_TARGET_MAX_BYTES: Final = 512
 
 
 class _Connection(TrioASGIHTTPConnection):
@@ -100,6 +100,14 @@ def _view(
 ) -> Callable[..., Awaitable[Response]]:
     limit = services.config.upload_max_mib * MIB if operation.body_max_bytes == UPLOAD else operation.body_max_bytes
 
+    async def handled(ask: Ask) -> Answer:
+        permissions.check(operation, ask, services.config.region)
+        if len(ask.body) > BODY_MAX_BYTES:
+            # Each decoded upload takes four times its size for a moment.
+            async with uploads:
+                return await operation.handler(services, ask)
+        return await operation.handler(services, ask)
+
     async def view(**segments: str) -> Response:
         began_s = time.perf_counter()
         headers: Headers = list(request.scope["headers"])
@@ -115,13 +123,10 @@ def _view(
         _authorise(operation, principal, segments)
         query = dict(parse_qsl(request.scope["query_string"].decode("utf-8", "replace"), keep_blank_values=True))
         ask = Ask(principal, segments, query, body, services.project_id)
-        permissions.check(operation, ask, services.config.region)
-        if len(body) > BODY_MAX_BYTES:
-            # Each decoded upload takes four times its size for a moment.
-            async with uploads:
-                answer = await operation.handler(services, ask)
+        if operation.audit is None:
+            answer = await handled(ask)
         else:
-            answer = await operation.handler(services, ask)
+            answer = await _audited(services, operation, ask, headers, handled)
         response = _response(answer, operation.status)
         log.info(
             "%s %d %.1fms", operation.name, operation.status, (time.perf_counter() - began_s) * 1000,
@@ -132,9 +137,28 @@ def _view(
     return view
 
 
+async def _audited(
+    services: Services, operation: Operation, ask: Ask, headers: Headers, handled: Callable[[Ask], Awaitable[Answer]]
+) -> Answer:
+    """Does what is asked; before its answer goes out, or its error, it is in the audit log."""
+    g.request_id = new_request_id()
+    result: Answer | BaseException
+    try:
+        result = await handled(ask)
+        return result
+    except BaseException as error:
+        result = error
+        raise
+    finally:
+        target = _target()[:_TARGET_MAX_BYTES].decode("ascii", "replace")
+        done = traced.deed(operation, ask, headers, result, g.request_id, target, services.config.region)
+        with trio.CancelScope(shield=True):
+            await services.audit.record(done)
+
+
 def _peer(headers: Headers) -> Principal | None:
     for name, value in headers:
-        if name.lower() == PEER_HEADER:
+        if name.lower() == traced.PEER_HEADER:
             return Principal(name=value.decode("latin-1"), project_id="*", admin=True)
     return None
 
@@ -187,7 +211,7 @@ def _response(answer: Answer, status: int) -> Response:
     response = Response(body, status, dict(answer.headers), content_type=answer.content_type or None)
     if not answer.content_type:
         response.headers.pop("Content-Type", None)
-    response.headers["X-Request-Id"] = new_request_id()
+    response.headers["X-Request-Id"] = g.pop("request_id", None) or new_request_id()
     return response
 
 

@@ -95,6 +95,17 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: "" for no body at all.
     content_type: str = "application/json"
+    #: What the audit log cannot know otherwise: the state to which a trigger was switched.
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """How the audit log names an operation."""
+
+    name: str
+    resource_type: str
+    service: str = "FunctionGraph"
 
 
 NOTHING: Final = Answer(content_type="")
@@ -122,6 +133,8 @@ class Operation:
     body_max_bytes: int = BODY_MAX_BYTES
     #: What callers with policies need; "" nothing, None: they may not at all. `fgd.api.permissions` has the table.
     action: str | None = None
+    #: By which name the audit log has it; None where it changes nothing. `fgd.api.traced` has the table.
+    audit: Audited | None = None
     #: False where every request is answered with 501.
     built: bool = True
 

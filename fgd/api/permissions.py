@@ -21,6 +21,7 @@ FREE: Final = ""
 _FUNCTION: Final = "functiongraph:function:"
 _TRIGGER: Final = "functiongraph:trigger:"
 _DEPENDENCY: Final = "functiongraph:dependency:"
+_LTS: Final = "lts:"
 
 #: Operation -> action. What administrators alone may do is not here.
 ACTION_OF: Final[Mapping[str, str]] = {
@@ -127,6 +128,18 @@ ACTION_OF: Final[Mapping[str, str]] = {
     "show_project_async_status_log_info": _FUNCTION + "getLog",
     "list_log_lines": _FUNCTION + "getLog",
     "list_invocations": _FUNCTION + "getLog",
+    "list_log_groups": _LTS + "groups:list",
+    "create_log_group": _LTS + "groups:create",
+    "update_log_group": _LTS + "groups:put",
+    "delete_log_group": _LTS + "groups:delete",
+    "list_log_streams": _LTS + "topics:list",
+    "create_log_stream": _LTS + "topics:create",
+    "delete_log_stream": _LTS + "topics:delete",
+    "put_log_contents": _LTS + "topics:put",
+    "put_log_lines": _LTS + "topics:put",
+    "list_lines_of_stream": _LTS + "topics:get",
+    "list_traces": "cts:traces:list",
+    "list_audit": "cts:traces:list",
     "show_tracing": _FUNCTION + "getTracing",
     "update_tracing": _FUNCTION + "updateTracing",
     "list_function_template": _FUNCTION + "listTemplate",
@@ -218,6 +231,9 @@ def _resources(operation: Operation, action: str, ask: Ask, body: _Named, region
     service, kind, _ = action.split(":")
     if service == "iam":
         return [Resource(service, region, ask.project_id, "agency", ask.path.get("agency_name", EVERY))]
+    if service != SERVICE:
+        path = ask.path.get("log_stream_id") or ask.path.get("log_group_id") or EVERY
+        return [Resource(service, region, ask.project_id, kind, path)]
     function = _function(operation, ask, body, region)
     if kind == "trigger":
         trigger = Resource(SERVICE, region, ask.project_id, kind, ask.path.get("trigger_id", EVERY))

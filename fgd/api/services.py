@@ -9,12 +9,14 @@ from fgd.control.agencies import Agencies
 from fgd.control.aliases import Aliases
 from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs, Records
+from fgd.control.audit import Audit
 from fgd.control.credentials import Credentials
 from fgd.control.deliveries import Deliveries
 from fgd.control.dependencies import Dependencies
 from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
+from fgd.control.log_streams import LogStreams
 from fgd.control.planner import History, Planner
 from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
@@ -75,6 +77,8 @@ class Services:
     agencies: Agencies
     keyring: Authenticator
     logs: LogBook
+    log_streams: LogStreams
+    audit: Audit
     #: Runtime ids that this node can run, each with what `fgd runtimes` shows of it.
     runtimes: Callable[[], Mapping[str, Mapping[str, object]]]
     #: Networks of this node, as JSON objects.

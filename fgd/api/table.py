@@ -7,6 +7,7 @@ from fgd.api import (
     agencies,
     apis,
     asyncs,
+    audit,
     cloud,
     code,
     console,
@@ -17,6 +18,7 @@ from fgd.api import (
     identity,
     invocations,
     logs,
+    lts,
     node,
     plugins,
     reserved,
@@ -29,12 +31,13 @@ from fgd.api import (
 )
 from fgd.api.operation import Operation
 from fgd.api.permissions import ACTION_OF
+from fgd.api.traced import audited
 
 OPERATIONS: Final[tuple[Operation, ...]] = tuple(
-    replace(operation, action=ACTION_OF.get(operation.name))
+    replace(operation, action=ACTION_OF.get(operation.name), audit=audited(operation))
     for noun in (
         functions, code, invocations, versions, triggers, apis, asyncs, reserved, dependencies, tags, events, transfer,
-        statistics, logs, deliveries, plugins, templates, cloud, console, agencies, identity, node,
+        statistics, logs, lts, audit, deliveries, plugins, templates, cloud, console, agencies, identity, node,
     )
     for operation in noun.OPERATIONS
 )  # fmt: skip

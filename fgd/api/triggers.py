@@ -50,8 +50,9 @@ async def show_function_trigger(services: Services, ask: Ask) -> Answer:
 
 async def update_trigger(services: Services, ask: Ask) -> Answer:
     code, trigger_id = ask.path["trigger_type_code"], ask.path["trigger_id"]
+    before = _asked(services, ask).status
     changed = await services.triggers.update(ask.urn(), code, trigger_id, ask.optional_json())
-    return Answer(trigger_object(services, changed))
+    return Answer(trigger_object(services, changed), trace=changed.status if changed.status != before else "")
 
 
 async def delete_function_trigger(services: Services, ask: Ask) -> Answer:

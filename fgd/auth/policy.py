@@ -31,7 +31,12 @@ from fgd.model import Resource
 VERSION: Final = "1.1"
 SERVICE: Final = "functiongraph"
 #: Kinds of resources by service; the path of one is `<app>/<name>`, an id, or the agency's name.
-KINDS: Final = {SERVICE: ("function", "trigger", "dependency"), "iam": ("agency",)}
+KINDS: Final = {
+    SERVICE: ("function", "trigger", "dependency"),
+    "iam": ("agency",),
+    "lts": ("groups", "topics"),
+    "cts": ("traces",),
+}
 #: A request about no single resource, such as a list: only statements about all resources speak of it.
 EVERY: Final = "*/*"
 DOCUMENT_MAX_BYTES: Final = 6144

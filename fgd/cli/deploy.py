@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fgd.cli import networks
+from fgd.cli import lts, networks
 from fgd.cli.archive import MAX_ARCHIVE_BYTES, pack
 from fgd.cli.client import Client
 from fgd.cli.dependencies import dependency_fields
@@ -30,6 +30,7 @@ def deploy(args: argparse.Namespace) -> None:
     client = Client(args.admin_socket)
     current = _current(client, address)
     fields |= networks.fields(args, client, current or {})
+    fields |= lts.config_fields(args, client)
     if current is None:
         did, function = "created", _create(client, args, name, archive, fields, strategy)
     else:

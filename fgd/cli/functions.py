@@ -5,7 +5,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from fgd.cli import networks
+from fgd.cli import lts, networks
 from fgd.cli.client import Client
 from fgd.cli.dependencies import dependency_fields
 from fgd.cli.mounts import described
@@ -64,6 +64,7 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
         print_json(function)
         return
     strategy = function.get("strategy_config") or {}
+    log = function.get("log_config")
     limit = strategy.get("concurrency")
     initializer = function.get("initializer_handler")
     pre_stop = function.get("pre_stop_handler")
@@ -85,6 +86,7 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
             ("concurrency", f"{strategy.get('concurrent_num', 1)} at once per instance"),
             ("/tmp", f"{function['ephemeral_storage']} MB" if function.get("ephemeral_storage") else ""),
             ("mounts", described(function)),
+            ("log stream", "/".join(log[name] for name in ("group_name", "stream_name")) if log else ""),
             ("variables", function.get("user_data")),
             ("secret variables", function.get("encrypted_user_data")),
             ("agency", function.get("xrole")),
@@ -107,6 +109,7 @@ def update(args: argparse.Namespace) -> None:
     current = client.call("GET", path)
     fields.update(dependency_fields(client, args, current["runtime"]))
     fields |= networks.fields(args, client, current)
+    fields |= lts.config_fields(args, client)
     client.call("PUT", path, body=update_body(current, fields, strategy))
     _print(client.call("GET", path), args.json)
 

@@ -7,6 +7,7 @@ from typing import Final
 from fgd.cli.client import DEFAULT_SOCKET, default_socket
 from fgd.cli.parser_apig import add_apig
 from fgd.cli.parser_dependencies import add_dependencies
+from fgd.cli.parser_logs import add_audit, add_lts
 from fgd.cli.parser_plugins import add_plugins
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 from fgd.cli.parser_reserved import add_reserved
@@ -52,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     _async(commands)
     add_reserved(commands)
     _logs(commands)
+    add_lts(commands)
+    add_audit(commands)
     add_quotas(commands)
     _node(commands)
     return parser
@@ -136,6 +139,8 @@ def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-from", metavar="NAME,...",
                         help="networks that it can be invoked from; an empty text for everywhere")  # fmt: skip
     parser.add_argument("--description", metavar="TEXT", help="at most 512 characters")
+    parser.add_argument("--log-stream", metavar="GROUP/STREAM",
+                        help="log stream that its lines go to beside its own; '' for its own alone")  # fmt: skip
     _mounts(parser)
     parser.add_argument("--agency", metavar="NAME", help='what it may do through this API; "" for nothing')
     parser.add_argument(

@@ -15,7 +15,7 @@ import msgspec
 
 from fgd.errors import PlatformError, RequestError
 from fgd.route import ApiRoute, route_fault
-from fgd.trigger import Place, TriggerType
+from fgd.trigger import Place, Sources, TriggerType
 from fgd.trigger_watch import BLOCKED_S
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
@@ -39,6 +39,10 @@ class Kind:
     def parse(self, event_data: Mapping[str, object], place: Place) -> Any:
         """Settings from `event_data`; see `TriggerType.parse`."""
         return self._ask("parse", lambda: self.type.parse(event_data, place))
+
+    def admit(self, settings: Any, place: Place, sources: Sources) -> None:
+        """Rules about what fgd itself has; see `TriggerType.admit`."""
+        self._ask("admit", lambda: self.type.admit(settings, place, sources))
 
     def identity(self, settings: Any) -> str:
         """What two triggers of one function may not share; see `TriggerType.identity`."""

@@ -31,7 +31,7 @@ from fgd.errors import (
 from fgd.invoke.resolve import Directory
 from fgd.model import Alias, Function
 from fgd.store.triggers import Trigger, TriggerStore
-from fgd.trigger import Door, Place, TriggerType
+from fgd.trigger import Door, Place, Sources, TriggerType
 from fgd.urn import LATEST, FunctionUrn
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ KNOWN_CODES: Final = (
     "TIMER", "APIG", "DEDICATEDGATEWAY", "APIC", "CTS", "DDS", "GAUSSMONGO", "DMS", "DIS", "LTS", "OBS", "SMN", "KAFKA",
     "OPENSOURCEKAFKA", "RABBITMQ", "ROCKETMQ", "EVENTGRID", "IOTDA",
 )  # fmt: skip
+#: The setting that names a log stream, in all types that read one.
+STREAM_FIELD: Final = "log_topic_id"
 _EVENT_DATA_MAX_BYTES: Final = 64 * 1024
 
 
@@ -57,6 +59,7 @@ class Doors(Protocol):
 
     def open(self, trigger: Trigger, place: Place) -> Door: ...
     def forget(self, trigger_id: str) -> None: ...
+    def sources(self, place: Place) -> Sources: ...
 
 
 class Triggers:
@@ -116,6 +119,15 @@ class Triggers:
         function = self._directory.resolve(urn)
         return self._of(function.func_id, urn.qualifier)
 
+    def listeners(self, stream_id: str) -> set[str]:
+        """Ids of functions that have a trigger on a log stream, switched on or off."""
+        return {one.func_id for one in self._all.values() if one.event_data.get(STREAM_FIELD) == stream_id}
+
+    @property
+    def secret_names(self) -> set[str]:
+        """Secret settings of all types."""
+        return {name for kind in self.kinds.values() for name in kind.type.secrets}
+
     def of_project(self, project_id: str) -> list[Trigger]:
         """All triggers of a project, oldest first."""
         mine = [trigger for trigger in self._all.values() if self._owner(trigger).project_id == project_id]
@@ -153,6 +165,7 @@ class Triggers:
             now_s = self._now_s()
             place = self._place(trigger_id, function, urn.qualifier, now_s)
             settings = kind.parse(data, place)
+            kind.admit(settings, place, self._doors.sources(place))
             neighbours = self._of(function.func_id, urn.qualifier)
             self._check_neighbours(kind, settings, neighbours, place)
             trigger = self._sealed(
@@ -186,6 +199,7 @@ class Triggers:
             data = _changed_data(self._opened(old), body.get("event_data"), kind.type.secrets)
             place = self.place_of(old)
             settings = kind.parse(data, place)
+            kind.admit(settings, place, self._doors.sources(place))
             others = [one for one in self._of(old.func_id, old.qualifier) if one.trigger_id != trigger_id]
             self._check_neighbours(kind, settings, others, place, counts=False)
             new = self._sealed(

@@ -12,7 +12,7 @@ to a real server needs the real clock: `TriggerRig(..., real_time=True)`.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ import trio
 import trio.testing
 
 from fgd.call import Outcome
-from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, TriggerType
+from fgd.errors import LogStreamNotFound
+from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, Sources, TriggerType
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 
 #: When virtual time begins: 1 January 2026, 00:00 UTC, in epoch seconds.
@@ -49,6 +50,49 @@ class Recorded:
 
 
 @dataclass
+class ListedFeed:
+    """`fgd.trigger.AuditFeed` of a list: `add` a record, it gets the next position."""
+
+    begin: int = 0
+    operations: Collection[tuple[str, str, str]] = ()
+    records: list[tuple[int, bytes]] = field(default_factory=list)
+    _more: trio.Event = field(default_factory=trio.Event)
+    _seen: trio.Event | None = None
+
+    def add(self, record: Any) -> None:
+        """A record: bytes that are JSON, or what becomes JSON."""
+        data = record if isinstance(record, bytes) else msgspec.json.encode(record)
+        self.records.append((len(self.records) + 1, data))
+        more, self._more = self._more, trio.Event()
+        more.set()
+
+    async def read(self, after: int, most: int = 1000) -> Sequence[tuple[int, bytes]]:
+        self._seen = self._more
+        await trio.lowlevel.checkpoint()
+        return [one for one in self.records if one[0] > after][:most]
+
+    async def wait(self) -> None:
+        await (self._more if self._seen is None else self._seen).wait()
+
+
+@dataclass
+class ListedSources:
+    """`fgd.trigger.Sources`: streams by (group, stream), and the audit log."""
+
+    streams: dict[tuple[str, str], ListedFeed] = field(default_factory=dict)
+    trail: ListedFeed = field(default_factory=ListedFeed)
+
+    def logs(self, group_id: str, stream_id: str) -> ListedFeed:
+        try:
+            return self.streams[group_id, stream_id]
+        except KeyError:
+            raise LogStreamNotFound(f"event_data.log_topic_id: there is no log stream {stream_id!r}") from None
+
+    def audit(self) -> ListedFeed:
+        return self.trail
+
+
+@dataclass
 class RecordingDoor:
     """`fgd.trigger.Door` that keeps what comes through it.
 
@@ -57,6 +101,7 @@ class RecordingDoor:
     """
 
     place: Place = PLACE
+    sources: Sources = field(default_factory=ListedSources)
     answer: Callable[[Any], Outcome] = field(default=lambda event: Outcome(0, b"null"))
     off: bool = False
     delay_s: float = 0.0
@@ -194,4 +239,14 @@ def parse[S: msgspec.Struct](kind: type[TriggerType[S]], event_data: Mapping[str
     return kind.parse(event_data, place)
 
 
-__all__ = ["BEGIN_S", "PLACE", "BadTriggerConfig", "Recorded", "RecordingDoor", "TriggerRig", "parse"]
+__all__ = [
+    "BEGIN_S",
+    "PLACE",
+    "BadTriggerConfig",
+    "ListedFeed",
+    "ListedSources",
+    "Recorded",
+    "RecordingDoor",
+    "TriggerRig",
+    "parse",
+]

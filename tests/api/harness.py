@@ -17,6 +17,7 @@ import fgd_apig
 from fgd.api.app import make_app
 from fgd.api.serve import serve_control
 from fgd.api.services import Services
+from fgd.api.traced import RECORDED
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
 from fgd.builtin import disks as builtin_disks
@@ -26,6 +27,7 @@ from fgd.control.agencies import Agencies, Roster
 from fgd.control.aliases import Aliases
 from fgd.control.apis import Apis
 from fgd.control.asyncs import AsyncConfigs
+from fgd.control.audit import Audit
 from fgd.control.credentials import Credentials
 from fgd.control.dependencies import Dependencies
 from fgd.control.disks import Disks
@@ -33,12 +35,15 @@ from fgd.control.events import SavedEvents
 from fgd.control.facets.agency import AgencyFacet
 from fgd.control.facets.dependencies import DependencyFacet
 from fgd.control.facets.lifecycle import LifecycleFacet
+from fgd.control.facets.logs import LogFacet
 from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
+from fgd.control.feeds import OwnSources, TriggerSources
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
+from fgd.control.log_streams import LogStreams
 from fgd.control.networks import Networks
 from fgd.control.planner import Planner
 from fgd.control.reserved import Reservations
@@ -59,20 +64,25 @@ from fgd.store.agencies import AgencyStore
 from fgd.store.api import AsyncRecord, InvocationRecord, LogLine, StartRecord
 from fgd.store.apis import ApiStore
 from fgd.store.archives import ArchiveReader
+from fgd.store.audit import AuditStore
 from fgd.store.catalog import SqliteCatalog
 from fgd.store.code import FolderCodeStore
 from fgd.store.deliveries import DeliveryStore
 from fgd.store.dependencies import DependencyStore
 from fgd.store.events import SavedEventStore
 from fgd.store.history import RequestHistory
+from fgd.store.log_groups import LogGroupStore
 from fgd.store.names import PackageNames
 from fgd.store.queue import QueueStore
 from fgd.store.reservations import ReservationStore
+from fgd.store.streams import StreamStore
 from fgd.store.tags import TagStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
-from fgd.trigger import Place
+from fgd.trigger import Place, TriggerType
 from fgd.trigger_host import TriggerHost
+from fgd_cts import CtsTrigger
+from fgd_lts import LtsTrigger
 from tests.control.keeper import NotedKeeper
 from tests.control.world import FixedNode, builtin_kinds
 from tests.pulse import fgd_trigger_types
@@ -168,6 +178,10 @@ class ListedLogs:
         found = found[-limit:] if newest else found[:limit]
         return [line.text for _, line in found], found[-1][0] if found else after
 
+    async def follow(self, func_id: str, after: int, limit: int) -> list[tuple[int, LogLine]]:
+        found = [(number, line) for number, line in enumerate(self.lines, 1) if line.func_id == func_id]
+        return [one for one in found if one[0] > after][:limit]
+
     async def invocations(self, func_id: str, *, request_id: str = "", limit: int = 100) -> list[InvocationRecord]:
         return [record for record in self.records if record.func_id == func_id][:limit]
 
@@ -213,12 +227,17 @@ class Api:
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
         self.triggers: TriggerHost
+        self.own_sources: OwnSources
         #: What triggers handed over, by trigger id.
         self.doors: dict[str, RecordingDoor] = {}
 
     def open(self, trigger: Trigger, place: Place) -> RecordingDoor:
         """The door of a trigger, which records."""
-        return self.doors.setdefault(trigger.trigger_id, RecordingDoor(place))
+        return self.doors.setdefault(trigger.trigger_id, RecordingDoor(place, self.sources(place)))
+
+    def sources(self, place: Place) -> TriggerSources:
+        """What fgd itself is a source of."""
+        return self.own_sources.of(place)
 
     def forget(self, trigger_id: str) -> None:
         """The trigger was deleted; what it handed over stays for the test to look at."""
@@ -357,6 +376,7 @@ async def _main(
         MountsFacet(disks),
         ReservedFacet(lambda function: reservations.of_version(function)),
         NetworkFacet(networks, api.directory.all_versions, IPv4Network(config.public_subnet)),
+        LogFacet(api.directory, lambda: log_streams),
     )
     functions = Functions(
         config,
@@ -370,6 +390,15 @@ async def _main(
         verify=disks.verify,
         standing_by=lambda function: planner.standing_by(function),
     )
+    stream_store = await StreamStore.open(state_dir, api.now_s)
+    log_streams = LogStreams(
+        config, api.directory, LogGroupStore(catalog.database), stream_store, api.logs, api.now_s,
+        lambda stream_id: triggers.listeners(stream_id),
+    )  # fmt: skip
+    await log_streams.load()
+    audit_store = await AuditStore.open(state_dir)
+    audit = Audit(audit_store, api.now_s, RECORDED, lambda: triggers.secret_names)
+    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners)
     history = await RequestHistory.open(state_dir)
     reservation_store = ReservationStore(catalog.database)
     reservations = Reservations(
@@ -383,7 +412,8 @@ async def _main(
     test_events = SavedEvents(functions, SavedEventStore(catalog.database), api.now_s)
     store = TriggerStore(catalog.database)
     api.triggers = TriggerHost(api.now_s, lambda plugin, text: None)
-    kinds = [("pulse", kind) for kind in fgd_trigger_types()]
+    kinds: list[tuple[str, type[TriggerType[Any]]]] = [("pulse", kind) for kind in fgd_trigger_types()]
+    kinds += [("logs", LtsTrigger), ("audit", CtsTrigger)]
     kinds += [("apig", kind) for kind in fgd_apig.fgd_trigger_types()]
     api_store = ApiStore(catalog.database, catalog.secrets)
     apis = Apis(api_store, await api_store.all(), api.now_s, lambda https: "http://127.0.0.1:8320/api/{group}")
@@ -419,6 +449,8 @@ async def _main(
         agencies=agencies,
         keyring=keyring,
         logs=api.logs,
+        log_streams=log_streams,
+        audit=audit,
         runtimes=lambda: INSTALLED,
         networks=networks.shown,
         status=lambda: {"version": "0", "instances": 0},
@@ -446,6 +478,8 @@ async def _main(
         }
         ready.set()
     with trio.CancelScope(shield=True):
+        await stream_store.aclose()
+        await audit_store.aclose()
         await history.aclose()
         await queue.aclose()
         await catalog.aclose()
