@@ -101,7 +101,9 @@ def _print(function: dict[str, Any], as_json: bool) -> None:
 def update(args: argparse.Namespace) -> None:
     """Changes the settings that were given."""
     fields, strategy = config_fields(args), strategy_fields(args)
-    given = (args.network, args.only_from) != (None, None) or args.dependency or args.no_dependencies
+    given = (
+        (args.network, args.only_from, args.log_stream) != (None, None, None) or args.dependency or args.no_dependencies
+    )
     if not fields and not strategy and not given:
         raise UsageError("functions update: give at least one setting to change, such as --memory 256")
     client = Client(args.admin_socket)

@@ -141,12 +141,12 @@ def test_all_of_a_function_are_deleted_at_once(api: Api) -> None:
 
 def test_types_are_listed_with_the_schema_of_their_settings(api: Api) -> None:
     status, answer, _ = api.send("GET", "/fgd/v1/trigger-types")
-    fixed, pulse = answer["trigger_types"][-2:]
+    fixed, pulse = [one for one in answer["trigger_types"] if one["trigger_type_code"] in ("FIXED", "PULSE")]
 
     assert (200, "FIXED", "PULSE") == (status, fixed["trigger_type_code"], pulse["trigger_type_code"])
     assert ["password"] == pulse["secrets"]
     assert "What it is called." == pulse["schema"]["$defs"]["PulseSettings"]["properties"]["name"]["description"]
-    assert ["APIG", "DEDICATEDGATEWAY", "FIXED", "PULSE"] == api.v2("GET", "/triggertypes")[1]
+    assert ["FIXED", "PULSE"] == [one for one in api.v2("GET", "/triggertypes")[1] if one in ("FIXED", "PULSE")]
     assert pulse == api.send("GET", "/fgd/v1/trigger-types/pulse")[1]
 
 
