@@ -41,16 +41,20 @@ class Clock:
     `follow` sees to that, and wakes who waits in `sleep_until`.
     """
 
-    __slots__ = ("_offset_s", "_wall_s", "_was_set")
+    __slots__ = ("_highest_s", "_offset_s", "_wall_s", "_was_set")
 
     def __init__(self, wall_s: Callable[[], float] = time.time) -> None:
         self._wall_s = wall_s
-        self._offset_s = self._measured_s()
+        self._offset_s = self._highest_s = self._measured_s()
         self._was_set = trio.Event()
 
     def time_s(self) -> float:
         """Seconds since the epoch."""
         return trio.current_time() + self._offset_s
+
+    def onward_s(self) -> float:
+        """The same, but it never goes back: for moments that are compared with later ones."""
+        return trio.current_time() + self._highest_s
 
     async def sleep_until(self, at_s: float) -> bool:
         """Waits until it is `at_s`, epoch seconds: True. False as soon as the clock was set meanwhile: look again."""
@@ -78,6 +82,7 @@ class Clock:
             return
         log.warning("the system's clock was set by %+.3f s", ahead_s)
         self._offset_s = offset_s
+        self._highest_s = max(self._highest_s, offset_s)
         was_set, self._was_set = self._was_set, trio.Event()
         was_set.set()
 

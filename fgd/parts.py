@@ -324,7 +324,7 @@ class Parts:
             settings=self.async_configs.get,
             extras=self.handout.extras,
             record=self.recorder.invocation,
-            now_s=self.clock.time_s,
+            now_s=self.clock.onward_s,
         )
         self.stack.push_async_callback(self.queue.aclose)
         self.destinations = Destinations(
@@ -342,7 +342,7 @@ class Parts:
             self.queue.deliveries,
             self.destinations,
             self.config,
-            now_s=self.clock.time_s,
+            now_s=self.clock.onward_s,
             project_of=lambda urn: parse_urn(urn, self.project_id).project_id,
             count=self.metrics.delivery,
             note=note,

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import trio
 import trio.testing
@@ -66,6 +67,20 @@ def test_a_step_wakes_who_sleeps_and_shows_in_the_time() -> None:
         assert await clock.sleep_until(clock.time_s() - 1), "what is past already is no step"
 
     following(main, Wall())
+
+
+def test_for_what_waits_in_a_queue_time_never_goes_back() -> None:
+    async def main(clock: Clock, wall: Wall) -> None:
+        moments_s = [clock.onward_s()]
+        for by_s in (-500.0, 200.0, 1000.0, -50.0):
+            wall.set(by_s)
+            clock.look()
+            moments_s.append(clock.onward_s())
+
+        steps_s = [round(later - earlier) for earlier, later in pairwise(moments_s)]
+        assert [0, 0, 700, 0] == steps_s
+
+    following(main, Wall(tells=False))
 
 
 def test_without_a_word_of_the_kernel_a_step_is_seen_at_the_next_look() -> None:
