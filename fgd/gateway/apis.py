@@ -249,17 +249,16 @@ class ApiRouter:
     def _hit(self, head: Head) -> Hit | None:
         """Group, environment and path of a request; None where it is for no group."""
         target = head.target
-        group_id, stage = "", RELEASE
-        if target.startswith(_PREFIX):
+        stage = RELEASE
+        rest = target
+        group_id = self._group_at(head) if self._suffix or self._apis.hosts else ""
+        if not group_id:
+            if not target.startswith(_PREFIX):
+                return None
             group_id = target[5:37].decode("ascii", "replace")
             rest = target[37:]
             if rest[:1] not in (b"", b"/", b"?"):
                 return None
-        else:
-            group_id = self._group_at(head)
-            if not group_id:
-                return None
-            rest = target
         raw, _, query = rest.partition(b"?")
         for name, value in head.headers:
             if name == b"x-stage":

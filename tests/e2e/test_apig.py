@@ -174,6 +174,22 @@ def test_an_asynchronous_api_stores_the_event(daemon: DaemonProcess, api: Client
     assert eventually(lambda: "SUCCESS" in api.functions("GET", f"/{urn}{path}").text, 10)
 
 
+def test_an_api_of_an_alias_follows_it(daemon: DaemonProcess, api: Client, deploy: Any) -> None:
+    answer = "def handler(event, context):\n    return {{'statusCode': 200, 'body': '{}' + context.getAlias()}}\n"
+    urn = deploy(answer.format("one "))
+    function = urn.split(":")[6]
+    daemon.cli("versions", "publish", function, "--name", "v1")
+    api.replace_code(urn, answer.format("two "))
+    daemon.cli("versions", "publish", function, "--name", "v2")
+    daemon.cli("aliases", "create", function, "live", "v1")
+    url = publish(daemon, f"{function}@!live", "API_alias", auth="NONE", protocol="HTTP", path="/alias")
+    session = requests.Session()
+    before = session.get(url, timeout=ENOUGH_S).text
+    daemon.cli("aliases", "update", function, "live", "v2")
+
+    assert ("one live", "two live") == (before, session.get(url, timeout=ENOUGH_S).text)
+
+
 def test_a_slow_function_is_504(daemon: DaemonProcess, deploy: Any) -> None:
     urn = deploy("import time\ndef handler(event, context):\n    time.sleep(1)\n")
     info = {"timeout": 100}

@@ -170,6 +170,10 @@ def test_a_group_is_found_by_its_host_names(start: Start) -> None:
     hosts = [f"{group.id}.APIG.example.com", "shop.example.com:443", "other.example.com"]
     statuses = [call(rig, "/p", host=host).status for host in hosts]
 
+    rig.publish("/api/{id}/x", group="shop")
+    assert 200 == call(rig, f"/api/{'0' * 32}/x", host="shop.example.com").status
+    assert {"id": "0" * 32} == event(rig)["pathParameters"]
+    assert 200 == call(rig, "/p", host=hosts[0]).status
     assert [200, 200, 503] == statuses  # the last one is none of ours: it goes to the control plane, which is not there
     assert "/p" == event(rig)["path"]
 
