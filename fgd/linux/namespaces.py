@@ -1,6 +1,7 @@
 """Making namespaces for a child, and telling the kernel which ids a user namespace has."""
 
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _OWN_NETWORK = "/proc/self/ns/net"
+_NS_GET_USERNS, _NS_GET_NSTYPE = 0xB701, 0xB703
 
 type Range = tuple[int, int, int]
 """(first id inside, first id outside, count)"""
@@ -99,9 +101,21 @@ def user_namespace(uids: list[Range], gids: list[Range]) -> int:
         os.waitpid(pid, 0)
 
 
-def network_namespace(pid: int) -> int:
-    """A descriptor of the network namespace that a process is in. The caller closes it."""
-    return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+def check_network_namespace(fd: int) -> None:
+    """Makes sure that a descriptor which another process sent is a network namespace, and one that belongs to a user
+    namespace below ours: not the host's own (ioctl_ns(2)).
+
+    Raises:
+        OSError: it is something else.
+    """
+    if fcntl.ioctl(fd, _NS_GET_NSTYPE) != os.CLONE_NEWNET:
+        raise OSError(errno.EINVAL, "not a network namespace")
+    owner = fcntl.ioctl(fd, _NS_GET_USERNS)
+    try:
+        if os.fstat(owner).st_ino == Path("/proc/self/ns/user").stat().st_ino:
+            raise OSError(errno.EPERM, "a network namespace of the host")
+    finally:
+        os.close(owner)
 
 
 def new_network_namespace() -> int:

@@ -6,6 +6,7 @@ The first process of a sandbox is watched by a pidfd, which the kernel signals o
 namespace has ended.
 """
 
+import array
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from fgd.linux.cgroup import Cgroup
-from fgd.linux.namespaces import map_ids, network_namespace
+from fgd.linux.namespaces import check_network_namespace, map_ids
 from fgd.linux.process import first_for_oom_killer
 from fgd.sandbox.guard import LimitValues, failure_text
 from fgd.sandbox.launcher_disks import Job, Made
@@ -29,6 +30,8 @@ _RETIRED_REAP_S = 0.2
 _REMOVE_FIRST_S, _REMOVE_MAX_S, _REMOVE_TRIES = 0.002, 0.05, 200
 _MESSAGE_BYTES = 4096
 _CREDENTIALS = struct.Struct("3i")
+#: Credentials and one descriptor.
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
 _IDS = 65536
 _INSIDE_ID = 1003
 _MIB = 1 << 20
@@ -227,17 +230,22 @@ class ZygoteSandbox(Sandbox):
 
     def _message(self) -> None:
         try:
-            data, ancillary, _, _ = self._setup.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+            data, ancillary, _, _ = self._setup.recvmsg(_MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return
         except ConnectionResetError:
             data, ancillary = b"", []
+        pid, fds = _parts(ancillary)
         try:
-            self._handle(data, ancillary)
+            self._handle(data, pid, fds)
         except (OSError, ValueError, IndexError) as error:
             self.kill(f"{self.state}: {error}")
+        finally:
+            for fd in fds:
+                os.close(fd)
 
-    def _handle(self, data: bytes, ancillary: list[Any]) -> None:
+    def _handle(self, data: bytes, pid: int, fds: list[int]) -> None:
+        """`fds`: taken out of the list where they are kept."""
         if not data:
             # Closed by the sandbox: the code runs, or the process has ended, of which the pidfd will tell.
             self._close_setup()
@@ -246,19 +254,20 @@ class ZygoteSandbox(Sandbox):
         elif data.startswith(b"{"):
             self.reason = self.reason or failure_text(data)
         elif data.startswith(b"hello ") and self.state == "new":
-            self._map(int(data[6:]), _CREDENTIALS.unpack(ancillary[0][2])[0])
+            self._map(int(data[6:]), pid, fds)
         elif data == b"ready" and self.state == "mapped" and self._timer is not None:
             self._timer.cancel()
             self._opened()
 
-    def _map(self, inner_pid: int, pid: int) -> None:
+    def _map(self, inner_pid: int, pid: int, fds: list[int]) -> None:
         self._inner_pid = inner_pid
         self.zygote.children[inner_pid] = self._ended
         self._pidfd = os.pidfd_open(pid)
         self._loop.watch(self._pidfd, self._first_process_ended)
         first_for_oom_killer(pid)
         map_ids(pid, self.ids, _IDS, (_INSIDE_ID, *self.user))
-        self._join_network(network_namespace(pid))
+        check_network_namespace(fds[0])
+        self._join_network(fds.pop(0))
         self.state = "mapped"
         self._setup.send(b"mapped" if self.seat is None else b"mapped %02d" % self._networks.number(self._network))
 
@@ -300,3 +309,14 @@ class ZygoteSandbox(Sandbox):
             self._close_setup()
         super()._ended(status)
         self.zygote.forget(self._inner_pid)
+
+
+def _parts(ancillary: list[Any]) -> tuple[int, list[int]]:
+    """Who sent a message (process id, 0 when it does not say) and the descriptors that came with it."""
+    pid, fds = 0, array.array("i")
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+        elif (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+            pid = _CREDENTIALS.unpack(data)[0]
+    return pid, list(fds)

@@ -171,6 +171,16 @@ def send(fd, data):
     _check(_libc.send(fd, data, ctypes.c_size_t(len(data)), _MSG_NOSIGNAL))
 
 
+def send_descriptor(fd, data, descriptor):
+    """Sends one message with a copy of one of our descriptors."""
+    buffer = ctypes.create_string_buffer(data, len(data))
+    iov = _Iovec(ctypes.cast(buffer, ctypes.c_void_p), len(data))
+    control = ctypes.create_string_buffer(struct.pack("=Qiii4x", 20, _SOL_SOCKET, _SCM_RIGHTS, descriptor), 24)
+    address = ctypes.cast(control, ctypes.c_void_p)
+    message = _Msghdr(None, 0, ctypes.pointer(iov), 1, address, len(control), 0)
+    _check(_libc.sendmsg(fd, ctypes.byref(message), _MSG_NOSIGNAL))
+
+
 class Receiver(object):
     """Takes messages from a SOCK_SEQPACKET socket into buffers that are made once: see immortal.py for why."""
 
