@@ -1,9 +1,6 @@
 """A plugin of somebody else's, installed as an ordinary package, works in the daemon."""
 
 import json
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ import pytest
 from fgd.testing.daemon import DaemonProcess
 from fgd.testing.host import eventually
 from tests.e2e.asynchronous import enqueued
+from tests.e2e.packaging import install
 from tests.e2e.sources import ECHO
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugins" / "fgd_file_destination"
@@ -23,14 +21,7 @@ def installed() -> Iterator[Path]:
     """A folder with the example in it, that the daemon's user can read."""
     with tempfile.TemporaryDirectory(prefix="fgd-plugin-") as name:
         folder = Path(name)
-        folder.chmod(0o755)
-        source = folder / "source"
-        shutil.copytree(EXAMPLE, source)  # pip builds beside the source
-        command = [
-            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-            "--disable-pip-version-check", "--target", str(folder / "site"), str(source),
-        ]  # fmt: skip
-        subprocess.run(command, check=True, timeout=60)
+        install(EXAMPLE, folder)
         (folder / "lines").mkdir()
         (folder / "lines").chmod(0o777)
         yield folder
