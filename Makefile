@@ -35,6 +35,7 @@ demo: setup ## start fgd, deploy a Python function, run it cold and warm, show t
 
 test: setup ## everything: format, lint, types, unit tests, then tests in real sandboxes
 	@tools/check.sh $(PY)
+	@tools/test-servers.sh
 	@$(PY) -m pytest $(TESTS) || { \
 		echo "test: what failed runs once more, alone; on a busy machine a deadline may have passed"; \
 		$(PY) -m pytest --last-failed --last-failed-no-failures=none $(TESTS); }

@@ -1,6 +1,7 @@
 """Plugins are found and asked; one that is broken in whatever way is left out, named, and costs nobody anything."""
 
 import ast
+import inspect
 import textwrap
 from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
@@ -8,8 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from fgd import plugin
+from fgd import hookspecs, plugin
 from fgd.builtin import destinations
+from fgd.control.kinds import check_kinds
 from fgd.plugin_manager import PluginManager, PluginState
 
 ROOT = Path(__file__).parents[1]
@@ -153,11 +155,36 @@ def test_what_goes_wrong_later_is_remembered(found: Found) -> None:
 
 
 def test_every_public_name_and_hook_is_documented() -> None:
+    """The page of names is generated, so each needs a text of its own; the page of hooks is written."""
+    names = (ROOT / "docs" / "reference" / "plugins.md").read_text("utf-8")
     page = (ROOT / "docs" / "plugins.md").read_text("utf-8")
-    for name in plugin.__all__:
-        assert f"`{name}`" in page, name
-    for hook in ("fgd_destinations", "fgd_trigger_types", "fgd_disk_drivers"):
+    hooks = [name for name in vars(hookspecs) if name.startswith("fgd_")]
+    own = {name: getattr(plugin, name) for name in plugin.__all__}
+
+    assert 3 <= len(hooks)
+    for hook in hooks:
         assert f"`{hook}`" in page, hook
+        assert f"def {hook}()" in names, hook
+        assert getattr(hookspecs, hook).__doc__, hook
+    for name, value in own.items():
+        assert f"## {name}\n" in names, name
+        if inspect.isclass(value) or inspect.isfunction(value):
+            assert value.__doc__ and not value.__doc__.startswith(f"{name}("), f"{name} has no text"
+
+
+def test_every_trigger_type_of_ours_is_in_the_reference_with_all_its_settings() -> None:
+    page = (ROOT / "docs" / "reference" / "triggers.md").read_text("utf-8")
+    kinds = check_kinds(PluginManager().classes("fgd_trigger_types"))
+
+    assert "TIMER" in kinds
+    for code, kind in kinds.items():
+        _, head, section = page.partition(f"## {code}\n")
+        section = section.partition("\n## ")[0]
+
+        assert head, code
+        assert kind.type.__doc__, code
+        for field in kind.type.settings.__struct_encode_fields__:
+            assert f"| `{field}` |" in section, f"{code}.{field}"
 
 
 @pytest.mark.parametrize("folder", ["fgd/builtin", "examples/plugins", "plugins"])

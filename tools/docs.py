@@ -7,6 +7,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_type_hints
 
+import reference
+
 from fgd import errors
 from fgd.api.permissions import FREE, PASS
 from fgd.api.table import OPERATIONS
@@ -244,7 +246,14 @@ def _spaced(name: str) -> str:
     return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()
 
 
-PAGES = {"configuration.md": configuration, "cli.md": commands, "errors.md": error_codes, "actions.md": actions}
+PAGES = {
+    "configuration.md": configuration,
+    "cli.md": commands,
+    "errors.md": error_codes,
+    "actions.md": actions,
+    "reference/triggers.md": reference.trigger_types,
+    "reference/plugins.md": reference.plugin_names,
+}
 
 
 def main() -> int:
@@ -254,6 +263,7 @@ def main() -> int:
     stale = [name for name, make in PAGES.items() if not _current(name, make())]
     if not args.check:
         for name in stale:
+            (DOCS / name).parent.mkdir(exist_ok=True)
             (DOCS / name).write_text(PAGES[name](), "utf-8")
             print(f"wrote docs/{name}")
         return 0

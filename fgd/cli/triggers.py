@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -148,7 +149,7 @@ def types(args: argparse.Namespace) -> None:
             print_json(kind)
             return
         print(f"{kind['trigger_type_code']} ({kind['plugin']}): {kind['summary']}\n")
-        print_table(("SETTING", "", "RULE", "MEANING"), _settings(kind))
+        print_table(("SETTING", "", "RULE", "MEANING"), settings_rows(kind))
         return
     found = client.call("GET", "/fgd/v1/trigger-types")["trigger_types"]
     if args.json:
@@ -158,7 +159,8 @@ def types(args: argparse.Namespace) -> None:
     print_table(("TYPE", "PLUGIN", "STARTS", "WHAT IT IS"), rows, empty="no plugin brings a trigger type")
 
 
-def _settings(kind: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+def settings_rows(kind: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """(name, "needed" or "", rule, meaning) of each setting of a type as the API describes it."""
     name = kind["schema"]["$ref"].rpartition("/")[2]
     schema = kind["schema"]["$defs"][name]
     needed = set(schema.get("required", ()))
