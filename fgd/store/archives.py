@@ -3,19 +3,16 @@
 import os
 import secrets
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import trio
 
 from fgd.errors import BadCode, PlatformError
-from fgd.store import unpack
-from fgd.store.code import Answer
 from fgd.store.files import remove_tree
 from fgd.store.sqlite import storage_error
+from fgd.store.unpacking import unpack_apart
 
 _CPU_S: Final = 4
 _WALL_S: Final = 30.0
@@ -49,7 +46,9 @@ class ArchiveReader:
         try:
             async with self._turns:
                 await trio.to_thread.run_sync(_begin, work, archive)
-                answer = await self._unpack(work, max_bytes, max_files)
+                answer = await unpack_apart(
+                    self._python, work, max_bytes=max_bytes, max_files=max_files, cpu_s=_CPU_S, wall_s=_WALL_S
+                )
                 if answer.errno:
                     raise OSError(answer.errno, answer.error)
                 if answer.error:
@@ -60,29 +59,6 @@ class ArchiveReader:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(remove_tree, work)
-
-    async def _unpack(self, work: Path, max_bytes: int, max_files: int) -> Answer:
-        order = {
-            "archive": str(work / "archive.zip"),
-            "target": str(work / "tree"),
-            "max_bytes": max_bytes,
-            "max_files": max_files,
-            "cpu_s": _CPU_S,
-        }
-        with trio.move_on_after(_WALL_S):
-            done = await trio.run_process(
-                [self._python, "-I", "-S", unpack.__file__, msgspec.json.encode(order).decode()],
-                capture_stdout=True,
-                stderr=subprocess.DEVNULL,
-                check=False,
-                env={},
-                cwd="/",
-            )
-            try:
-                return msgspec.json.decode(done.stdout, type=Answer)
-            except msgspec.DecodeError:
-                return Answer(error=f"unpacking it ended with status {done.returncode}")
-        return Answer(error=f"unpacking takes more than {_WALL_S:g} s")
 
 
 def _begin(work: Path, archive: bytes) -> None:

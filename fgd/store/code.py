@@ -16,7 +16,6 @@ import hashlib
 import io
 import os
 import secrets
-import subprocess
 import sys
 import time
 import zipfile
@@ -32,6 +31,7 @@ from fgd.errors import BadCode, PlatformError, StorageFull
 from fgd.store import unpack
 from fgd.store.api import CodePackage
 from fgd.store.files import copy_durably, remove_tree, sync_folder, write_durably
+from fgd.store.unpacking import Answer, unpack_apart
 from fgd.units import MIB
 
 #: CPU seconds and wall seconds that unpacking may take; the wall's are more because a busy disk is no one's fault.
@@ -48,15 +48,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 type Placer = Callable[[Path], Awaitable[Answer]]
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the unpacking process says."""
-
-    files: int = 0
-    bytes: int = 0
-    error: str = ""
-    errno: int = 0
 
 
 class Limits(NamedTuple):
@@ -261,27 +252,10 @@ class FolderCodeStore:
         return package
 
     async def _unpack(self, work: Path, limits: Limits) -> Answer:
-        order = {
-            "archive": str(work / "archive.zip"),
-            "target": str(work / "tree"),
-            "max_bytes": self._max_bytes,
-            "max_files": limits.entries,
-            "cpu_s": limits.cpu_s,
-        }
-        with trio.move_on_after(limits.wall_s):
-            done = await trio.run_process(
-                [self._python, "-I", "-S", unpack.__file__, msgspec.json.encode(order).decode()],
-                capture_stdout=True,
-                stderr=subprocess.DEVNULL,
-                check=False,
-                env={},
-                cwd="/",
-            )
-            try:
-                return msgspec.json.decode(done.stdout, type=Answer)
-            except msgspec.DecodeError:
-                return Answer(error=f"unpacking it ended with status {done.returncode}")
-        return Answer(error=f"unpacking takes more than {limits.wall_s:g} s")
+        return await unpack_apart(
+            self._python, work, max_bytes=self._max_bytes, max_files=limits.entries, cpu_s=limits.cpu_s,
+            wall_s=limits.wall_s,
+        )  # fmt: skip
 
     def _publish(self, work: Path, package: CodePackage) -> None:
         """Moves the pieces in place; the code folder last, since it stands for all."""
