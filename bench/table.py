@@ -60,6 +60,7 @@ _MORE = (
     ("memory (PSS) of an idle instance, 500 together", ("density", "pss_mib_500"), "MiB"),
     ("async worked off", ("enqueue", "drain_per_s"), "/s"),
     ("log lines", ("logs", "lines_per_s"), "/s"),
+    ("lines into a log stream", ("lts", "lines_per_s"), "/s"),
     ("functions created", ("memory", "creations_per_s"), "/s"),
 )
 
