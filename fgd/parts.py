@@ -11,6 +11,7 @@ import psutil
 import trio
 
 from fgd.api.services import Services
+from fgd.api.table import OPERATIONS
 from fgd.api.traced import RECORDED
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
@@ -165,7 +166,8 @@ class Parts:
         self.stack.push_async_callback(self.stream_store.aclose)
         audit_store = await AuditStore.open(self.prepared.state_dir)
         self.stack.push_async_callback(audit_store.aclose)
-        self.audit = Audit(audit_store, self.clock.time_s, RECORDED, lambda: self.triggers.secret_names)
+        own = {(one.audit.service, one.audit.resource_type, one.audit.name) for one in OPERATIONS if one.audit}
+        self.audit = Audit(audit_store, self.clock.time_s, RECORDED | own, lambda: self.triggers.secret_names)
         self.code = FolderCodeStore(
             self.prepared.state_dir,
             unpacked_max_mib=self.config.unpacked_max_mib,

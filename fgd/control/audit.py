@@ -31,7 +31,8 @@ _DAY_MS: Final = 86_400_000
 _TIDY_S: Final = 600.0
 #: Fields whose value nobody may read later, wherever they are.
 _SECRET: Final = re.compile(
-    r"password|passwd|secret|token|credential|encrypted_user_data|security|private_key|authorization", re.IGNORECASE
+    r"password|passwd|secret|token|credential|encrypted_user_data|security|private_key|authorization|app_?codes?",
+    re.IGNORECASE,
 )
 #: Packages and payloads: large, and none of the audit log's business.
 _BULK: Final = frozenset({"func_code", "depend_file", "file", "file_code"})
