@@ -122,7 +122,14 @@ class Config:
         "Folder of buckets, for destinations of the kind OBS; relative to the state directory. Empty: none.",
     )
     webhook_urls: str = _setting(
-        "", "URLs below which destinations of the kind Webhook may be, with spaces between them. Empty: nowhere."
+        "",
+        "URLs below which destinations of the kind Webhook and HTTP subscribers of topics may be, with spaces between"
+        " them. Empty: nowhere.",
+    )
+    public_url: str = _setting(
+        "",
+        "Where subscribers of topics reach this API, for links in messages, such as https://fgd.example.com. Empty: the"
+        " address that it listens on.",
     )
     async_keep_s: int = _setting(86400, "How long the record of a finished asynchronous invocation is kept.", low=60)
     log_lines_per_s: int = _setting(

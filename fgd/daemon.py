@@ -128,6 +128,8 @@ class _Node:
             await nursery.start(parts.queue.run)
             await parts.triggers.load()
             await nursery.start(parts.trigger_host.run)
+            # After the triggers, which are subscribers too.
+            await nursery.start(parts.fanout.run)
             nursery.start_soon(parts.triggers.sweep)
             await nursery.start(parts.gateway.serve, listeners, _CONTROL_SOCKET)
             # What is there now stays; looking at it again and again cost 20 us per request.

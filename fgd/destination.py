@@ -66,6 +66,14 @@ class Node(Protocol):
             FgdError: no such function, no room in the queue, a full disk.
         """
 
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        """Publishes the document to a topic of the same project. The message's id comes from the delivery's request
+        id, so that subscribers know a second one again.
+
+        Raises:
+            FgdError: no such topic, no room, a full disk.
+        """
+
 
 class Destination[Settings](Protocol):
     """A kind of target. Beside what is here it may be `InvokesFunction` or `Tidies`."""

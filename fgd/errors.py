@@ -603,6 +603,12 @@ class LogLoop(RequestError):
     code = "FSS.1110"
 
 
+class TopicNotFound(RequestError):
+    """404 FSS.1171: there is no such SMN topic."""
+
+    code, status_hint = "FSS.1171", 404
+
+
 class LogsEnabled(RequestError):
     """400 FSS.1221: the log is on already."""
 

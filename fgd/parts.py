@@ -16,6 +16,7 @@ from fgd.api.traced import RECORDED
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
 from fgd.builtin import disks as builtin_disks
+from fgd.builtin.web import Web
 from fgd.call import Call
 from fgd.clock import Clock
 from fgd.config import Config
@@ -36,18 +37,22 @@ from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
+from fgd.control.fanout import Fanout
 from fgd.control.feeds import OwnSources
 from fgd.control.functions import Functions
 from fgd.control.furnish import Furnisher
 from fgd.control.handout import Handout
 from fgd.control.log_collector import LogCollector
 from fgd.control.log_streams import LogStreams
+from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import DOOR_ADDRESS, Networks
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
+from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.topics import Topics
 from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
@@ -94,8 +99,10 @@ from fgd.store.log_groups import LogGroupStore
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
 from fgd.store.reservations import ReservationStore
+from fgd.store.signing import open_signer
 from fgd.store.streams import StreamStore
 from fgd.store.tags import TagStore
+from fgd.store.topics import TopicStore
 from fgd.store.triggers import TriggerStore
 from fgd.trigger_door import TriggerDoors
 from fgd.trigger_host import TriggerHost
@@ -152,6 +159,7 @@ class Parts:
         await self._make_dependencies_and_disks()
         await self._make_functions()
         await self._make_instances()
+        await self._make_topics()
         await self._make_queue()
         await self._make_triggers()
         self._make_front()
@@ -315,6 +323,24 @@ class Parts:
 
         self.directory.subscribe_aliases(drain_left_alone)
 
+    async def _make_topics(self) -> None:
+        """Topics, without what takes their messages to subscribers."""
+        self.topic_store = await TopicStore.open(self.prepared.state_dir)
+        self.stack.push_async_callback(self.topic_store.aclose)
+        self.web = Web(self.config.webhook_urls)
+        self.topics = Topics(
+            self.topic_store,
+            self.directory,
+            self.web,
+            self.config.region,
+            self.clock.time_s,
+            self.config.async_backlog_max,
+        )
+        await self.topics.load()
+        self.templates = MessageTemplates(self.topic_store, self.clock.time_s)
+        await self.templates.load()
+        self.publisher = Publisher(self.topics, self.templates, self.clock.time_s)
+
     async def _make_queue(self) -> None:
         """Asynchronous events and where their outcomes go."""
         self.invoker = SchedulerInvoker(self.scheduler, self.recorder, self.handout.extras)
@@ -329,10 +355,11 @@ class Parts:
             now_s=self.clock.onward_s,
         )
         self.stack.push_async_callback(self.queue.aclose)
+        # Not the run's clock: destinations work in other threads and loops too.
+        node = InvokeNode(self.config, self.directory, self.queue, time.time, self.publisher.deliver)
         self.destinations = Destinations(
             [(name, self.plugins.builtin(name), kind) for name, kind in self.plugins.classes("fgd_destinations")],
-            # Not the run's clock: destinations work in other threads and loops too.
-            InvokeNode(self.config, self.directory, self.queue, time.time),
+            node,
             timeout_s=self.config.delivery_timeout_s,
             report=self.plugins.report,
         )
@@ -350,6 +377,20 @@ class Parts:
             note=note,
         )
         self.queue.attach(self.deliverer.stored, lambda: self.deliverer.open)
+        self.signer = await trio.to_thread.run_sync(open_signer, self.prepared.state_dir, self.clock.time_s())
+        host = f"[{self.prepared.host}]" if ":" in self.prepared.host else self.prepared.host
+        base_url = self.config.public_url.rstrip("/") or f"http://{host}:{self.prepared.port}"
+        self.fanout = Deliverer(
+            self.topic_store.deliveries,
+            Fanout(self.config, self.topics, node, self.web, self.signer, base_url, self.clock.time_s),
+            self.config,
+            now_s=self.clock.time_s,
+            project_of=lambda urn: urn.split(":")[3],
+            count=lambda topic_id, subscription_id, kind, result, count: None,
+            # Who asks for the deliveries of a topic is shown what went wrong; there is no log of a topic.
+            note=lambda topic_id, subscription_id, message_id, level, text: None,
+        )
+        self.topics.attach(self.fanout.stored, lambda: self.fanout.open)
 
     async def _make_triggers(self) -> None:
         """What makes events."""
@@ -372,6 +413,7 @@ class Parts:
             self.clock,
             await trigger_store.notes(),
             OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners).of,
+            self.topics.listen,
         )
         self.triggers = Triggers(
             self.functions,
@@ -384,6 +426,7 @@ class Parts:
             self.config.region,
             self.clock.time_s,
             self.apis,
+            self.topics,
             self.config.time_zone,
             report=self.plugins.report,
         )
@@ -421,6 +464,11 @@ class Parts:
             ),
             targets=Targets(self.destinations, self.directory),
             deliveries=self.deliverer,
+            topic_deliveries=self.fanout,
+            topics=self.topics,
+            templates=self.templates,
+            publisher=self.publisher,
+            certificate=(self.signer.certificate_id, self.signer.certificate),
             transfer=Transfer(self.functions, self.tags, ArchiveReader(self.prepared.state_dir), self.dependencies),
             records=self.queue,
             credentials=Credentials(

@@ -16,9 +16,11 @@ from fgd.disk import (
     WantedMount,
     check_share,
 )
+from fgd.errors import TopicNotFound
 from fgd.hookspecs import hookimpl
 from fgd.route import ApiRoute
 from fgd.route import path_fault as api_path_fault
+from fgd.topic import TopicMessage, topic_event
 from fgd.trigger import AuditFeed, BadEvent, BadTriggerConfig, Door, Feed, FunctionOff, Place, Sources, TriggerType
 from fgd.zones import zone_named
 
@@ -50,6 +52,8 @@ __all__ = [
     "Sources",
     "Tidies",
     "TmpfsMount",
+    "TopicMessage",
+    "TopicNotFound",
     "TriggerType",
     "Undeliverable",
     "WantedMount",
@@ -58,5 +62,6 @@ __all__ = [
     "hookimpl",
     "parse_cron",
     "split_zone",
+    "topic_event",
     "zone_named",
 ]

@@ -5,7 +5,7 @@ trigger that is switched on and runs its `serve` as a task; what the object may 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -15,6 +15,7 @@ import trio
 from fgd.call import Outcome
 from fgd.errors import RequestError
 from fgd.route import ApiRoute
+from fgd.topic import TopicMessage
 
 Status = Literal["ACTIVE", "DISABLED"]
 
@@ -56,6 +57,8 @@ class Place:
     since_s: float = 0.0
     #: Name of the region's time zone.
     time_zone: str = "UTC"
+    #: Topics that the trigger listens to and that are not there; filled in for `TriggerType.shown` alone.
+    missing_topics: frozenset[str] = frozenset()
 
 
 class Feed(Protocol):
@@ -124,6 +127,23 @@ class Door(Protocol):
 
         Raises:
             FunctionOff, BadEvent: as `enqueue`, the limit being 6 MB.
+        """
+
+    async def listen(
+        self,
+        topic_urn: str,
+        take: Callable[[TopicMessage], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Calls `take` with every message that is published to a topic which `TriggerType.topics` names, until
+        cancelled; several at once.
+
+        A message is over when `take` returns. When it raises, or takes longer than the setting `delivery_timeout_s`,
+        it gets the message again later, until the message's time to live is over.
+
+        Raises:
+            TopicNotFound: there is no such topic, or it was deleted.
         """
 
     def now_s(self) -> float:
@@ -219,6 +239,12 @@ class TriggerType[S: msgspec.Struct](ABC):
     def identity(cls, settings: S) -> str:
         """What two triggers of one function may not share, "" where nothing."""
         return ""
+
+    @classmethod
+    def topics(cls, settings: S) -> Sequence[str]:
+        """URNs of the SMN topics that it listens to. They must be there when the trigger is made; from then on what is
+        published to them is kept for it, whether it runs or not."""
+        return ()
 
     @classmethod
     def shown(cls, settings: S, place: Place) -> Mapping[str, object]:

@@ -1,7 +1,7 @@
 """What a running trigger is handed (`fgd.trigger.Door`): its way to the function, its memory, its figures."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
 
 import msgspec
 import trio
@@ -18,10 +18,13 @@ from fgd.errors import (
     VersionNotFound,
 )
 from fgd.invoke.api import Invoker
+from fgd.invoke.handover import loop_of
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
+from fgd.invoke.topic_feeds import CHAIN
 from fgd.model import Function
 from fgd.store.triggers import Trigger, TriggerStore
+from fgd.topic import TopicMessage
 from fgd.trigger import BadEvent, FunctionOff, Place, Sources
 from fgd.trigger_host import TriggerHost
 from fgd.trigger_watch import Running
@@ -35,18 +38,32 @@ _NO_ROOM_MAX_S: Final = 2.0
 _TEXT_MAX: Final = 200
 
 
+class Listening(Protocol):
+    """Lets a trigger listen to a topic; see `Door.listen`."""
+
+    async def __call__(
+        self,
+        trigger_id: str,
+        topic_urn: str,
+        take: Callable[[TopicMessage], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None: ...
+
+
 class TriggerDoors:
     """Makes doors, and keeps what triggers remember."""
 
     def __init__(
         self, directory: Directory, queue: AsyncQueue, invoker: Invoker, store: TriggerStore, host: TriggerHost,
-        clock: Clock, notes: Mapping[str, bytes], sources: Callable[[Place], Sources],
+        clock: Clock, notes: Mapping[str, bytes], sources: Callable[[Place], Sources], listen: Listening,
     ) -> None:  # fmt: skip
         """
         Args:
             notes: what `TriggerStore.notes` gave at the start.
             sources: what fgd itself is a source of, for a trigger.
         """
+        self.listen = listen
         self.directory = directory
         self.queue = queue
         self.invoker = invoker
@@ -83,6 +100,12 @@ class TriggerDoor:
         wait_s = _NO_ROOM_FIRST_S
         while True:
             function, options = self._function()
+            chain = CHAIN.get()
+            if chain:
+                loop = loop_of(function, chain)
+                if loop:
+                    raise BadEvent(loop)
+                options = CallOptions(alias=options.alias, chain=chain)
             request_id = new_request_id()
             try:
                 await self._doors.queue.enqueue(function, request_id, data, options)
@@ -108,6 +131,15 @@ class TriggerDoor:
                 raise FunctionOff(str(error)) from error
             self._running.events += 1
             return outcome
+
+    async def listen(
+        self,
+        topic_urn: str,
+        take: Callable[[TopicMessage], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        await self._doors.listen(self.place.trigger_id, topic_urn, take, task_status=task_status)
 
     def now_s(self) -> float:
         return self._doors.clock.time_s()

@@ -67,7 +67,7 @@ def test_commands_in_the_pages_exist() -> None:
         lines = re.findall(r"^(?:\$ )?fgd ([a-z].*)$", fenced, re.MULTILINE)
         for line in lines + re.findall(r"^ {4,}fgd ([a-z].*)$", text, re.MULTILINE):
             words = line.split()
-            path = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+            path = next((" ".join(words[:n]) for n in (3, 2) if " ".join(words[:n]) in known), words[0])
 
             assert path in known, f"{page.name}: fgd {line}"
             for option in re.findall(r"(?<!\S)(--[a-z-]+)", line.partition("#")[0]):

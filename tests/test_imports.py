@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # frozen data, parsed once
     frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),
-    frozenset({"call", "destination"}),
+    frozenset({"call", "destination", "topic"}),
     # synchronous: system calls, the protocol between daemon and runtime, which interpreters there are
     frozenset({"linux", "wire", "runtime"}),
     # what makes sandboxes, what survives a restart

@@ -58,10 +58,10 @@ def test_a_plugin_gives_its_classes_after_our_own(found: Found) -> None:
     manager = found.manager(destinations)
     given = manager.classes("fgd_destinations")
 
-    assert ["FunctionDestination", "BucketDestination", "WebhookDestination", "Kind"] == [
+    assert ["FunctionDestination", "BucketDestination", "TopicDestination", "WebhookDestination", "Kind"] == [
         kind.__name__ for _, kind in given
     ]
-    assert ["destinations"] * 3 + ["p-good"] == [name for name, _ in given]
+    assert ["destinations"] * 4 + ["p-good"] == [name for name, _ in given]
     assert (True, False) == (manager.builtin("destinations"), manager.builtin("p-good"))
     assert [("fgd_destinations",)] * 2 == [state.hooks for state in manager.states()]
     assert ["", ""] == [state.error for state in manager.states()]

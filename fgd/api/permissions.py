@@ -22,6 +22,7 @@ _FUNCTION: Final = "functiongraph:function:"
 _TRIGGER: Final = "functiongraph:trigger:"
 _DEPENDENCY: Final = "functiongraph:dependency:"
 _LTS: Final = "lts:"
+_TOPIC: Final = "smn:topic:"
 
 #: Operation -> action. What administrators alone may do is not here.
 ACTION_OF: Final[Mapping[str, str]] = {
@@ -147,6 +148,29 @@ ACTION_OF: Final[Mapping[str, str]] = {
     "list_agencies": "iam:agencies:list",
     "show_agency": "iam:agencies:get",
     "list_trusted_agencies": "iam:agencies:list",
+    "create_topic": _TOPIC + "create",
+    "list_topics": _TOPIC + "list",
+    "list_topic_details": _TOPIC + "list",
+    "update_topic": _TOPIC + "update",
+    "delete_topic": _TOPIC + "delete",
+    "list_topic_attributes": _TOPIC + "list",
+    "update_topic_attribute": _TOPIC + "update",
+    "delete_topic_attribute_by_name": _TOPIC + "update",
+    "delete_topic_attributes": _TOPIC + "update",
+    "publish_message": _TOPIC + "publish",
+    "list_topic_deliveries": _TOPIC + "publish",
+    "retry_topic_deliveries": _TOPIC + "publish",
+    "drop_topic_deliveries": _TOPIC + "publish",
+    "add_subscription": _TOPIC + "subscribe",
+    "update_subscription": _TOPIC + "subscribe",
+    "cancel_subscription": _TOPIC + "subscribe",
+    "list_subscriptions": _TOPIC + "listSubscriptions",
+    "list_subscriptions_by_topic": _TOPIC + "listSubscriptions",
+    "create_message_template": "smn:template:create",
+    "list_message_templates": _TOPIC + "list",
+    "list_message_template_details": _TOPIC + "list",
+    "update_message_template": "smn:template:update",
+    "delete_message_template": "smn:template:delete",
     "list_runtime_types": FREE,
     "list_trigger_types": FREE,
     "list_trigger_codes": FREE,
@@ -231,6 +255,9 @@ def _resources(operation: Operation, action: str, ask: Ask, body: _Named, region
     service, kind, _ = action.split(":")
     if service == "iam":
         return [Resource(service, region, ask.project_id, "agency", ask.path.get("agency_name", EVERY))]
+    if service == "smn":
+        urn = ask.path.get("topic_urn") or ask.path.get("subscription_urn", "")
+        return [Resource(service, region, ask.project_id, "topic", urn.split(":")[4] if urn.count(":") > 3 else EVERY)]
     if service != SERVICE:
         path = ask.path.get("log_stream_id") or ask.path.get("log_group_id") or EVERY
         return [Resource(service, region, ask.project_id, kind, path)]

@@ -17,10 +17,13 @@ from fgd.control.disks import Disks
 from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.log_streams import LogStreams
+from fgd.control.message_templates import MessageTemplates
 from fgd.control.planner import History, Planner
+from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.topics import Topics
 from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
@@ -70,6 +73,13 @@ class Services:
     targets: Targets
     #: Outcomes of asynchronous invocations that are on their way or did not arrive.
     deliveries: Deliveries
+    #: Messages on their way to subscribers, or that did not arrive; a topic is their function.
+    topic_deliveries: Deliveries
+    topics: Topics
+    templates: MessageTemplates
+    publisher: Publisher
+    #: Id and PEM of the certificate by which messages are checked.
+    certificate: tuple[str, bytes]
     transfer: Transfer
     #: The asynchronous queue.
     records: Records

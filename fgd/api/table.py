@@ -23,8 +23,10 @@ from fgd.api import (
     plugins,
     reserved,
     statistics,
+    subscriptions,
     tags,
     templates,
+    topics,
     transfer,
     triggers,
     versions,
@@ -37,7 +39,8 @@ OPERATIONS: Final[tuple[Operation, ...]] = tuple(
     replace(operation, action=ACTION_OF.get(operation.name), audit=audited(operation))
     for noun in (
         functions, code, invocations, versions, triggers, apis, asyncs, reserved, dependencies, tags, events, transfer,
-        statistics, logs, lts, audit, deliveries, plugins, templates, cloud, console, agencies, identity, node,
+        statistics, logs, lts, audit, deliveries, plugins, templates, topics, subscriptions, cloud, console,
+        agencies, identity, node,
     )
     for operation in noun.OPERATIONS
 )  # fmt: skip

@@ -34,6 +34,7 @@ SERVICE: Final = "functiongraph"
 KINDS: Final = {
     SERVICE: ("function", "trigger", "dependency"),
     "iam": ("agency",),
+    "smn": ("topic",),
     "lts": ("groups", "topics"),
     "cts": ("traces",),
 }

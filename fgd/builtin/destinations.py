@@ -5,10 +5,11 @@ from typing import Any
 
 from fgd.builtin.to_bucket import BucketDestination
 from fgd.builtin.to_function import FunctionDestination
+from fgd.builtin.to_topic import TopicDestination
 from fgd.builtin.to_webhook import WebhookDestination
 from fgd.plugin import Destination, hookimpl
 
 
 @hookimpl
 def fgd_destinations() -> Sequence[type[Destination[Any]]]:
-    return [FunctionDestination, BucketDestination, WebhookDestination]
+    return [FunctionDestination, BucketDestination, TopicDestination, WebhookDestination]

@@ -11,6 +11,7 @@ from fgd.cli.parser_logs import add_audit, add_lts
 from fgd.cli.parser_plugins import add_plugins
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 from fgd.cli.parser_reserved import add_reserved
+from fgd.cli.parser_smn import add_smn
 
 _EPILOG: Final = """\
 exit codes: 0 it worked, 1 the function failed or a check did, 2 wrong usage, 3 the API refused, 4 no daemon reachable
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _aliases(commands)
     _triggers(commands)
     add_apig(commands)
+    add_smn(commands)
     _agencies(commands)
     _async(commands)
     add_reserved(commands)

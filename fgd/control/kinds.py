@@ -58,6 +58,10 @@ class Kind:
 
         return self._ask("shown", ask)
 
+    def topics(self, settings: Any) -> tuple[str, ...]:
+        """The topics that it listens to; see `TriggerType.topics`."""
+        return self._ask("topics", lambda: tuple(map(str, self.type.topics(settings))))
+
     def routes(self, settings: Any, place: Place) -> list[ApiRoute]:
         """The APIs that it publishes; see `TriggerType.routes`."""
 

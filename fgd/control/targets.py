@@ -18,7 +18,6 @@ FIELDS: Final = ("on_success", "on_failure")
 _PARAM_MAX_CHARS: Final = 4096
 #: Kinds of the cloud that may be missing here, and what to use instead.
 _INSTEAD: Final = {
-    "SMN": "this version of fgd has no topics; use Webhook or FunctionGraph instead",
     "DIS": "this version of fgd has no streams; use FunctionGraph, OBS or Webhook instead",
 }
 

@@ -6,7 +6,8 @@ first. Its secret settings are stored encrypted and shown to nobody.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -62,6 +63,19 @@ class Doors(Protocol):
     def sources(self, place: Place) -> Sources: ...
 
 
+class Listeners(Protocol):
+    """Knows which triggers listen to which topics; the real thing is `fgd.control.topics.Topics`."""
+
+    def check_topics(self, project_id: str, urns: Sequence[str]) -> None:
+        """Raises TopicNotFound for one that is not there, Forbidden for one of another project."""
+
+    def missing(self, urns: Sequence[str]) -> frozenset[str]:
+        """Those that are not there."""
+
+    def listens(self, trigger_id: str, place: Place | None, urns: Sequence[str]) -> None:
+        """From now on the trigger listens to these, and to nothing where there is no place."""
+
+
 class Triggers:
     """The operations on triggers."""
 
@@ -77,6 +91,7 @@ class Triggers:
         region: str,
         now_s: Callable[[], float],
         apis: Apis,
+        topics: Listeners,
         time_zone: str = "UTC",
         report: Callable[[str, str], None] = lambda plugin, error: None,
     ) -> None:
@@ -85,6 +100,7 @@ class Triggers:
             kinds: (plugin, class), those that have precedence first.
             report: told of what is wrong with a plugin.
         """
+        self._topics = topics
         self._functions = functions
         self._directory = directory
         self._store = store
@@ -168,6 +184,7 @@ class Triggers:
             kind.admit(settings, place, self._doors.sources(place))
             neighbours = self._of(function.func_id, urn.qualifier)
             self._check_neighbours(kind, settings, neighbours, place)
+            self._topics.check_topics(place.project_id, kind.topics(settings))
             trigger = self._sealed(
                 kind.type,
                 Trigger(
@@ -202,6 +219,8 @@ class Triggers:
             kind.admit(settings, place, self._doors.sources(place))
             others = [one for one in self._of(old.func_id, old.qualifier) if one.trigger_id != trigger_id]
             self._check_neighbours(kind, settings, others, place, counts=False)
+            if kind.topics(settings) != kind.topics(kind.parse(self._opened(old), place)):
+                self._topics.check_topics(place.project_id, kind.topics(settings))
             new = self._sealed(
                 kind.type, msgspec.structs.replace(old, status=status, event_data=data, updated_s=self._now_s())
             )
@@ -248,7 +267,9 @@ class Triggers:
         place = self.place_of(trigger)
         # What another version of the plugin stored is shown as it is; its start says what is wrong with it.
         with contextlib.suppress(FgdError):
-            data |= kind.shown(kind.parse(self._opened(trigger), place), place)
+            settings = kind.parse(self._opened(trigger), place)
+            missing = self._topics.missing(kind.topics(settings))
+            data |= kind.shown(settings, replace(place, missing_topics=missing))
         return data | self._apis.shown(trigger.trigger_id)
 
     async def sweep(self) -> None:
@@ -267,8 +288,10 @@ class Triggers:
     def _keep(self, trigger: Trigger) -> None:
         self._all[trigger.trigger_id] = trigger
         self._by_function.setdefault(trigger.func_id, {})[trigger.trigger_id] = trigger
+        self._listens(trigger)
 
     def _drop(self, trigger: Trigger) -> None:
+        self._topics.listens(trigger.trigger_id, None, ())
         self._all.pop(trigger.trigger_id, None)
         of_function = self._by_function.get(trigger.func_id, {})
         of_function.pop(trigger.trigger_id, None)
@@ -312,6 +335,16 @@ class Triggers:
             place = self.place_of(trigger)
             settings = kind.parse(self._opened(trigger), place)
             self._apis.claim(trigger.trigger_id, place, kind.routes(settings, place))
+
+    def _listens(self, trigger: Trigger) -> None:
+        """Tells which topics it listens to, if its settings can be read."""
+        kind = self.kinds.get(trigger.code)
+        if kind is None or self._directory.by_id(trigger.func_id) is None:
+            return
+        place = self.place_of(trigger)
+        with contextlib.suppress(FgdError):
+            urns = kind.topics(kind.parse(self._opened(trigger), place))
+            self._topics.listens(trigger.trigger_id, place, urns)
 
     def _check_neighbours(
         self,

@@ -13,14 +13,14 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import trio
 
 from fgd.config import Config
 from fgd.destination import Delivery, Undeliverable
 from fgd.errors import FgdError
-from fgd.invoke.destinations import DeliveryTimeout, Destinations
+from fgd.invoke.destinations import DeliveryTimeout
 from fgd.store.deliveries import (
     FAILED,
     OPEN,
@@ -50,6 +50,16 @@ type Count = Callable[[str, str, str, str, int], None]
 type Note = Callable[[str, str, str, str, str], None]
 
 
+class Carrier(Protocol):
+    """Carries a delivery there: `fgd.invoke.destinations.Destinations`, or what takes messages to subscribers."""
+
+    async def deliver(self, kind: str, param: str, delivery: Delivery) -> None:
+        """One try; see `Destinations.deliver`."""
+
+    async def tidy(self) -> None:
+        """Clears away what there is to clear away."""
+
+
 class _Line:
     """Deliveries of one function version. `due_s`: when the next one that is not held is due; None for none."""
 
@@ -72,7 +82,7 @@ class Deliverer:
     def __init__(
         self,
         store: DeliveryStore,
-        destinations: Destinations,
+        destinations: Carrier,
         config: Config,
         *,
         now_s: Callable[[], float],

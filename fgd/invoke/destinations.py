@@ -193,6 +193,12 @@ class _FarNode:
 
         await trio.to_thread.run_sync(cross, abandon_on_cancel=True)
 
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        def cross() -> None:
+            trio.from_thread.run(self._node.publish, delivery, topic_urn, trio_token=self._token)
+
+        await trio.to_thread.run_sync(cross, abandon_on_cancel=True)
+
 
 def _made(made_by: type[Any], node: Node) -> Destination[Any]:
     """The one object of a kind.

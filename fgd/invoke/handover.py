@@ -1,6 +1,6 @@
 """The daemon as destinations see it; functions as targets, with the rule that cuts loops."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fgd.call import CallOptions
@@ -10,7 +10,11 @@ from fgd.destination import Delivery, Undeliverable
 from fgd.errors import Forbidden, FunctionDisabled
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
+from fgd.model import Function
 from fgd.urn import parse_urn
+
+#: Publishes the document of a delivery to the topic of that URN.
+type Publish = Callable[[Delivery, str], Awaitable[None]]
 
 #: Functions that may hand on to one another, beginning with the one that a client invoked.
 CHAIN_MAX: Final = 16
@@ -19,11 +23,14 @@ CHAIN_MAX: Final = 16
 class InvokeNode:
     """`fgd.destination.Node` of the daemon."""
 
-    def __init__(self, config: Config, directory: Directory, queue: AsyncQueue, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self, config: Config, directory: Directory, queue: AsyncQueue, now_s: Callable[[], float], publish: Publish
+    ) -> None:
         self.config = config
         self.now_s = now_s
         self._directory = directory
         self._queue = queue
+        self._publish = publish
 
     async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
         """See `fgd.destination.Node`."""
@@ -32,11 +39,23 @@ class InvokeNode:
             raise Forbidden("func_urn: names a function of another project")
         split = self._directory.split(urn)
         function = self._directory.resolve(urn) if split is None else split.pick()
-        if function.func_id in delivery.chain:
-            raise Undeliverable(f"loop: this invocation began with {function.name}, or came by it already")
-        if len(delivery.chain) >= CHAIN_MAX:
-            raise Undeliverable(f"loop: {CHAIN_MAX} functions have handed on to one another, which is the limit")
+        loop = loop_of(function, delivery.chain)
+        if loop:
+            raise Undeliverable(loop)
         if function.disabled:
             raise FunctionDisabled(f"func_urn: the function {function.name} is disabled")
         options = CallOptions(alias="" if split is None else split.alias.name, chain=delivery.chain)
         await self._queue.enqueue(function, new_request_id(), delivery.document, options, delivery=delivery.id)
+
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        """See `fgd.destination.Node`."""
+        await self._publish(delivery, topic_urn)
+
+
+def loop_of(function: Function, chain: tuple[str, ...]) -> str:
+    """What is wrong with handing on to a function after those in `chain` (ids); "" when nothing is."""
+    if function.func_id in chain:
+        return f"loop: this invocation began with {function.name}, or came by it already"
+    if len(chain) >= CHAIN_MAX:
+        return f"loop: {CHAIN_MAX} functions have handed on to one another, which is the limit"
+    return ""

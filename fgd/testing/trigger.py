@@ -12,7 +12,7 @@ to a real server needs the real clock: `TriggerRig(..., real_time=True)`.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ import trio.testing
 
 from fgd.call import Outcome
 from fgd.errors import LogStreamNotFound
+from fgd.topic import TopicMessage
 from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, Sources, TriggerType
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 
@@ -109,6 +110,8 @@ class RecordingDoor:
     memory: bytes = b""
     figures: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Messages that `listen` gives, each to who listens to its topic; what `take` raises comes out of it.
+    messages: list[TopicMessage] = field(default_factory=list)
     begin_s: float = BEGIN_S
     _offset_s: float = math.nan
     _more: trio.Event | None = None
@@ -123,6 +126,20 @@ class RecordingDoor:
         recorded = self._take(event, SYNC_PAYLOAD_MAX_BYTES, sync=True)
         await trio.sleep(self.delay_s)
         return self.answer(recorded.event)
+
+    async def listen(
+        self,
+        topic_urn: str,
+        take: Callable[[TopicMessage], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        task_status.started()
+        while self.messages:
+            message = self.messages.pop(0)
+            if message.topic_urn == topic_urn:
+                await take(message)
+        await trio.sleep_forever()
 
     async def wait_for(self, number: float) -> None:
         """Waits until so many events have come."""

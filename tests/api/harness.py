@@ -21,6 +21,7 @@ from fgd.api.traced import RECORDED
 from fgd.auth.keyring import Keyring
 from fgd.builtin import destinations as builtin_destinations
 from fgd.builtin import disks as builtin_disks
+from fgd.builtin.web import Web
 from fgd.call import Call, Outcome
 from fgd.config import Config
 from fgd.control.agencies import Agencies, Roster
@@ -40,19 +41,24 @@ from fgd.control.facets.mounts import MountsFacet
 from fgd.control.facets.network import NetworkFacet
 from fgd.control.facets.reserved import ReservedFacet
 from fgd.control.facets.tags import TagsFacet
+from fgd.control.fanout import Fanout
 from fgd.control.feeds import OwnSources, TriggerSources
 from fgd.control.functions import Functions
 from fgd.control.handout import Handout
 from fgd.control.log_streams import LogStreams
+from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import Networks
 from fgd.control.planner import Planner
+from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
 from fgd.control.tags import Tags
 from fgd.control.targets import Targets
+from fgd.control.topics import Topics
 from fgd.control.transfer import Transfer
 from fgd.control.trials import Trials
 from fgd.control.triggers import Triggers
 from fgd.control.versions import Versions
+from fgd.destination import Delivery
 from fgd.disk import DiskNode
 from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
@@ -75,14 +81,17 @@ from fgd.store.log_groups import LogGroupStore
 from fgd.store.names import PackageNames
 from fgd.store.queue import QueueStore
 from fgd.store.reservations import ReservationStore
+from fgd.store.signing import open_signer
 from fgd.store.streams import StreamStore
 from fgd.store.tags import TagStore
+from fgd.store.topics import TopicStore
 from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.trigger import RecordingDoor
 from fgd.trigger import Place, TriggerType
 from fgd.trigger_host import TriggerHost
 from fgd_cts import CtsTrigger
 from fgd_lts import LtsTrigger
+from fgd_smn import SmnTrigger
 from tests.control.keeper import NotedKeeper
 from tests.control.world import FixedNode, builtin_kinds
 from tests.pulse import fgd_trigger_types
@@ -124,6 +133,17 @@ class ListedRecords:
 
     async def cancel(self, request_id: str) -> bool:
         return any(record.request_id == request_id and record.state in ("WAIT", "RUNNING") for record in self.records)
+
+
+class TakingNode(FixedNode):
+    """Takes events for functions: (URN, decoded event)."""
+
+    def __init__(self, config: Config, now_s: Callable[[], float]) -> None:
+        super().__init__(config, now_s)
+        self.events: list[tuple[str, Any]] = []
+
+    async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
+        self.events.append((function_urn, json.loads(delivery.document)))
 
 
 class PlayedLauncher:
@@ -228,6 +248,8 @@ class Api:
         self.lost_s = 0.0
         self.triggers: TriggerHost
         self.own_sources: OwnSources
+        #: What subscribed functions got.
+        self.node: TakingNode
         #: What triggers handed over, by trigger id.
         self.doors: dict[str, RecordingDoor] = {}
 
@@ -338,6 +360,25 @@ async def _main(
     keyring = Keyring(api.now_s)
     keyring.load(await catalog.access_keys(), await catalog.tokens())
     configs = AsyncConfigs(catalog, api.now_s, await catalog.async_configs())
+    topic_store = await TopicStore.open(state_dir)
+    web = Web(config.webhook_urls)
+    topics = Topics(topic_store, api.directory, web, config.region, api.now_s, config.async_backlog_max)
+    await topics.load()
+    templates = MessageTemplates(topic_store, api.now_s)
+    await templates.load()
+    publisher = Publisher(topics, templates, api.now_s)
+    signer = open_signer(state_dir, api.now_s())
+    api.node = TakingNode(config, api.now_s)
+    fanout = Deliverer(
+        topic_store.deliveries,
+        Fanout(config, topics, api.node, web, signer, "http://fgd.example", api.now_s),
+        config,
+        now_s=api.now_s,
+        project_of=lambda urn: urn.split(":")[3],
+        count=lambda func_id, version, kind, result, number: None,
+        note=lambda func_id, version, request_id, level, text: None,
+    )
+    topics.attach(fanout.stored, lambda: fanout.open)
     api.directory.subscribe(configs.forget)
 
     queue = await QueueStore.open(state_dir)
@@ -414,11 +455,22 @@ async def _main(
     api.triggers = TriggerHost(api.now_s, lambda plugin, text: None)
     kinds: list[tuple[str, type[TriggerType[Any]]]] = [("pulse", kind) for kind in fgd_trigger_types()]
     kinds += [("logs", LtsTrigger), ("audit", CtsTrigger)]
+    kinds += [("smn", SmnTrigger)]
     kinds += [("apig", kind) for kind in fgd_apig.fgd_trigger_types()]
     api_store = ApiStore(catalog.database, catalog.secrets)
     apis = Apis(api_store, await api_store.all(), api.now_s, lambda https: "http://127.0.0.1:8320/api/{group}")
     triggers = Triggers(
-        functions, api.directory, store, catalog.secrets, kinds, api.triggers, api, config.region, api.now_s, apis
+        functions,
+        api.directory,
+        store,
+        catalog.secrets,
+        kinds,
+        api.triggers,
+        api,
+        config.region,
+        api.now_s,
+        apis,
+        topics,
     )
     api.handout = Handout(agency_store, keyring, api.now_s, config.agency_ttl_s)
     agencies = Agencies(roster, agency_store, keyring, api.handout, api.directory, functions.settled, api.now_s)
@@ -443,6 +495,11 @@ async def _main(
         trials=Trials(api.directory, test_events, api.invoker, config.sync_timeout_s),
         targets=Targets(destinations, api.directory),
         deliveries=deliverer,
+        topic_deliveries=fanout,
+        topics=topics,
+        templates=templates,
+        publisher=publisher,
+        certificate=(signer.certificate_id, signer.certificate),
         transfer=Transfer(functions, tags, ArchiveReader(state_dir), dependencies),
         records=api.records,
         credentials=Credentials(catalog, keyring, api.now_s, config.token_ttl_s, PROJECT),
@@ -465,6 +522,7 @@ async def _main(
         await nursery.start(planner.run)
         await nursery.start(api.triggers.run)
         nursery.start_soon(triggers.sweep)
+        await nursery.start(fanout.run)
         binds: list[str] = await nursery.start(serve_control, make_app(api.services), "127.0.0.1:0")
         api.port = int(binds[0].rsplit(":", 1)[1])
         token = api.token = trio.lowlevel.current_trio_token()
@@ -481,5 +539,6 @@ async def _main(
         await stream_store.aclose()
         await audit_store.aclose()
         await history.aclose()
+        await topic_store.aclose()
         await queue.aclose()
         await catalog.aclose()

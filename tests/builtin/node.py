@@ -23,6 +23,9 @@ class PlainNode:
     async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
         raise NotImplementedError
 
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        raise NotImplementedError
+
 
 def delivery(number: int = 1, *, project_id: str = "p1", success: bool = True, document: bytes = b"{}") -> Delivery:
     return Delivery(

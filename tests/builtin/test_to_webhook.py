@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import pytest
 import trio
 
-from fgd.builtin.to_webhook import WebhookDestination, parse_url
+from fgd.builtin.to_webhook import WebhookDestination
+from fgd.builtin.web import parse_url
 from fgd.plugin import BadDestination
 from tests.builtin.node import PlainNode, delivery
 from tests.e2e.hooks import Hooks

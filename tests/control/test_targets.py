@@ -50,7 +50,11 @@ def test_empty_targets_are_none(value: object) -> None:
         (on_success("Pigeon", "{}"), BadParameter, "destination_config.on_success.destination: must be one of Funct"),
         (on_success("obs", "{}"), BadParameter, "destination_config.on_success.destination: must be one of Funct"),
         (on_success(["OBS"], "{}"), BadParameter, "destination_config.on_success.destination: must be one of Funct"),
-        (on_success("SMN", '{"topic_urn": "t"}'), NotBuilt, "destination_config.on_success.destination: .* Webhook or"),
+        (
+            on_success("SMN", '{"topic_urn": "t"}'),
+            BadParameter,
+            "destination_config.on_success.param: topic_urn: must be urn:",
+        ),
         (on_success("DIS", '{"stream_name": "s"}'), NotBuilt, "destination_config.on_success.destination: .* OBS or"),
         (on_success("OBS", None), BadParameter, "destination_config.on_success.param: must be a string that holds"),
         (on_success("OBS", "{"), NotAcceptable, "destination_config.on_success.param: is not valid JSON"),

@@ -47,6 +47,9 @@ class FixedNode:
     async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
         raise NotImplementedError
 
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        raise NotImplementedError
+
 
 def builtin_kinds(node: Node) -> Destinations:
     """fgd's own destinations, by the door by which they come in the daemon."""

@@ -86,7 +86,7 @@ class Post:
 def _made(harness: Harness, mail: Mail) -> Post:
     """The deliverer of a queue that does not run yet."""
     directory = Directory([function(func_id) for func_id in harness.functions])
-    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s)
+    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s, _no_topics)
     destinations = Destinations(
         [("test", True, mail.kind()), ("own", True, FunctionDestination)],
         node,
@@ -112,6 +112,10 @@ def _made(harness: Harness, mail: Mail) -> Post:
     harness.queue.attach(deliverer.stored, lambda: deliverer.open)
     post = Post(harness, deliverer, mail, directory)
     return post
+
+
+async def _no_topics(delivery: Delivery, topic_urn: str) -> None:
+    raise NotImplementedError
 
 
 @asynccontextmanager

@@ -33,6 +33,9 @@ class PlainNode:
         await trio.lowlevel.checkpoint()
         self.handed.append((delivery, function_urn, threading.current_thread()))
 
+    async def publish(self, delivery: Delivery, topic_urn: str) -> None:
+        raise NotImplementedError
+
 
 class Base:
     kind = "Stranger"
