@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
+import trio
+import trio.testing
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -17,7 +20,9 @@ from huaweicloudsdksmn import v2 as smn
 
 from fgd.config import Config
 from fgd.destination import Delivery
+from fgd.invoke.topic_feeds import CHAIN, NobodyListens, TopicFeeds
 from fgd.testing.host import eventually
+from fgd.topic import TopicMessage
 from tests.api.harness import Api, running_api
 from tests.e2e.hooks import Hooks
 
@@ -345,3 +350,28 @@ def test_topics_and_unconfirmed_subscriptions_survive_a_restart(tmp_path: Path, 
         found = second.send("GET", f"{root}/{urn}/subscriptions")[1]
 
     assert [(hooks.url + "/kept", 0)] == [(one["endpoint"], one["status"]) for one in found["subscriptions"]]
+
+
+def test_a_trigger_takes_messages_with_their_chain_and_its_failures_come_back() -> None:
+    feeds = TopicFeeds()
+    seen: list[tuple[str, ...]] = []
+    message = TopicMessage("urn:smn:local:p:t", "1" * 32, "x", "2024-01-09T07:11:40Z")
+
+    async def take(taken: TopicMessage) -> None:
+        seen.append(CHAIN.get())
+        if taken.message == "fails":
+            raise OSError("away")
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(feeds.listen, "t1", take)
+            await feeds.give("t1", message, ("f1", "f2"))
+            with pytest.raises(OSError, match="away"):
+                await feeds.give("t1", msgspec.structs.replace(message, message="fails"), ())
+            nursery.cancel_scope.cancel()
+        with pytest.raises(NobodyListens):
+            await feeds.give("t1", message, ())
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    assert [("f1", "f2"), ()] == seen
