@@ -134,6 +134,8 @@ def deed(
     urn = _urn(operation, ask, request)
     kind = _kind(kind, operation, urn, request, result)
     name, resource_id = _resource(kind, ask, urn, request, response, region)
+    if "code" in ask.path:  # of an app: a secret, however it is encoded
+        target = operation.path
     verb = re.sub(r"([A-Z])", lambda found: " " + found[1].lower(), kind.name)
     return Deed(
         project_id=ask.project_id,

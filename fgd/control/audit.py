@@ -190,7 +190,9 @@ def masked(value: object, secrets: Collection[str] = ()) -> object:
         if isinstance(one, dict):
             copy: Any = dict(one)
             for name in copy:
-                if name in secrets or name in _BULK or _SECRET.search(str(name)):
+                # A code that is text is an app's; statuses are numbers.
+                code = name == "code" and isinstance(copy[name], str)
+                if code or name in secrets or name in _BULK or _SECRET.search(str(name)):
                     if copy[name] not in (None, "", [], {}):
                         copy[name] = MASK
                 else:

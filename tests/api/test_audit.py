@@ -117,6 +117,20 @@ def test_secrets_of_triggers_and_keys_are_masked(api: Api) -> None:
     assert made["token"] not in text
 
 
+def test_codes_of_apps_are_in_no_trace(api: Api) -> None:
+    app = api.send("POST", f"/fgd/v1/projects/{PROJECT}/apig/apps", {"name": "audited"})[1]
+    codes = f"/fgd/v1/projects/{PROJECT}/apig/apps/{app['id']}/codes"
+    code = api.send("POST", codes)[1]["code"]
+    deleted = api.send("DELETE", f"{codes}/{code}")[0]
+    text = str(traces(api))
+
+    assert 204 == deleted
+    assert "createAppCode" in text
+    assert "deleteAppCode" in text
+    assert code not in text
+    assert app["secret"] not in text
+
+
 def test_what_failed_is_a_warning_with_its_error(api: Api) -> None:
     status = api.v2("POST", "/functions", {**MINIMAL, "func_name": "bad name"})[0]
     trace = traces(api, "&trace_status=warning")[0]
