@@ -1,11 +1,14 @@
 """What holds for every test: the cheap ones first, and no skipping where CI is set."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.documents import DocumentServer
+from tests.rabbits import RabbitNode
 
 _HERE = Path(__file__).parent
 #: Folders from cheap to dear; what is in none of them is a unit test.
@@ -48,3 +51,17 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse(report)
     return report
+
+
+@pytest.fixture(scope="session")
+def documents() -> Iterator[DocumentServer]:
+    """One document database for all tests that need one; a test that kills it starts it again."""
+    with DocumentServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit() -> Iterator[RabbitNode]:
+    """One RabbitMQ node for all tests that need one; a test that kills it starts it again."""
+    with RabbitNode() as node:
+        yield node

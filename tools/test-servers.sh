@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs the servers that tests of triggers run against, where they are missing: Debian packages by apt. The tests start and
-# end them. Does nothing when all is there.
+# Installs the servers that tests of triggers run against, where they are missing: Debian packages by apt, jars by Maven
+# into ${XDG_CACHE_HOME:-~/.cache}/fgd-test-servers. The tests start and end them. Does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/fgd-test-servers
 
 # packages COMMAND PACKAGE...: installs the packages if the command is missing
 packages() {
@@ -15,4 +16,32 @@ packages() {
 	apt-get install -qq -y --no-install-recommends "$@" >/dev/null </dev/null
 }
 
+# mongo-java-server with its store, and a program that starts it
+documents() {
+	version=$(sed -n 's:.*<version>\([0-9.]*\.[0-9.]*\)</version>.*:\1:p' tests/document_server/pom.xml)
+	jars=$cache/documents-$version
+	packages javac default-jdk-headless
+	[ -e "$jars/.complete" ] && return
+	packages mvn maven
+	echo "test-servers: fetching the jars of mongo-java-server $version"
+	rm -rf "$jars"
+	mkdir -p "$jars"
+	mvn -q -B -f tests/document_server/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+		-DoutputDirectory="$jars" </dev/null
+	touch "$jars/.complete"
+}
+
+# RabbitMQ: the package would start a server of its own, which the tests do not need
+rabbitmq() {
+	packages openssl openssl
+	[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] && return
+	was_there=$(ps -C beam.smp -o pid= || true)
+	packages rabbitmq-server rabbitmq-server
+	if [ -z "$was_there" ] && command -v systemctl >/dev/null; then
+		systemctl disable --now rabbitmq-server >/dev/null 2>&1 || true
+	fi
+}
+
+documents
+rabbitmq
 packages /usr/sbin/mosquitto mosquitto
