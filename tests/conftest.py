@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fgd.testing.kafka import KafkaBroker
 from tests.documents import DocumentServer
 from tests.rabbits import RabbitNode
 
@@ -65,3 +66,10 @@ def rabbit() -> Iterator[RabbitNode]:
     """One RabbitMQ node for all tests that need one; a test that kills it starts it again."""
     with RabbitNode() as node:
         yield node
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """One broker for all tests that need one; a test that kills it starts it again."""
+    with KafkaBroker() as broker:
+        yield broker

@@ -45,3 +45,22 @@ rabbitmq() {
 documents
 rabbitmq
 packages /usr/sbin/mosquitto mosquitto
+
+# Kafka's own jars, for a broker of one node
+kafka() {
+	cache=${XDG_CACHE_HOME:-$HOME/.cache}/fgd-test-servers
+	version=$(sed -n 's:.*<version>\([0-9.]*\.[0-9.]*\)</version>.*:\1:p' tests/kafka_jars/pom.xml)
+	jars=$cache/kafka-$version
+	packages java default-jre-headless
+	packages openssl openssl
+	[ -e "$jars/.complete" ] && return
+	packages mvn maven
+	echo "test-servers: fetching the jars of Kafka $version"
+	rm -rf "$jars"
+	mkdir -p "$jars"
+	mvn -q -B -f tests/kafka_jars/pom.xml org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
+		-DoutputDirectory="$jars" </dev/null
+	touch "$jars/.complete"
+}
+
+kafka

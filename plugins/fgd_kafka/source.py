@@ -1,0 +1,272 @@
+"""The consumer of a trigger. All of it blocks, so it is called in threads; what it tells goes through `Owner`.
+
+Offsets: librdkafka commits by itself what `done` was told, twice a second and when partitions are taken away, and
+nothing else. The consumer is no static member of its group: one of those is fenced for good when a broker is killed.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from fgd_kafka.settings import BrokerSettings, client_options
+
+log = logging.getLogger(__name__)
+
+#: Messages taken out of librdkafka in one step.
+STEP_MAX: Final = 1000
+_ASK_S: Final = 4.0
+_LAG_EVERY_S: Final = 1.0
+#: How complaints begin that may be over in a moment.
+CONNECTING: Final = "FSS.1115: "
+#: A complaint about brokers is over when nothing more was heard for so long.
+_QUIET_S: Final = 20.0
+
+type Key = tuple[str, int]
+"""Topic and number of a partition."""
+
+
+class Unreachable(Exception):
+    """The brokers cannot be used now; the text says why."""
+
+
+class Owner(Protocol):
+    """What the consumer tells, in its thread, while partitions change."""
+
+    def begun(self) -> frozenset[str]:
+        """Topics that this group has begun to read."""
+
+    def adopt(self, keys: Sequence[Key], topics: frozenset[str]) -> None:
+        """Those are ours now; these topics have a committed offset in each of their partitions that we know."""
+
+    def release(self, keys: Sequence[Key], *, lost: bool) -> None:
+        """Those are ours no longer. Returns when what runs of them is over; `lost`: somebody has them already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message: its offset, its text as JSON (None: too large for an event), and what it was."""
+
+    offset: int
+    text: bytes | None
+    message: Message
+    read_s: float
+
+
+@dataclass(slots=True)
+class Step:
+    """What one look brought. `lag` is None where it was not looked at."""
+
+    records: dict[Key, list[Record]] = field(default_factory=dict)
+    dropped: int = 0
+    lag: int | None = None
+    trouble: str = ""
+
+
+class Source:
+    """A consumer and its subscription."""
+
+    def __init__(self, settings: BrokerSettings, group: str, text_max_bytes: int, owner: Owner) -> None:
+        """
+        Args:
+            text_max_bytes: messages whose JSON is longer are dropped.
+        """
+        self._settings = settings
+        self._text_max_bytes = text_max_bytes
+        self._owner = owner
+        self._trouble = ""
+        self._trouble_s = 0.0
+        self._next: dict[Key, int] = {}
+        self._lag_s = 0.0
+        self._closing = False
+        self._fatal = False
+        self._lock = threading.Lock()
+        self._done: dict[Key, int] = {}
+        options: dict[str, Any] = {
+            **client_options(settings),
+            "group.id": group,
+            "enable.auto.commit": True,
+            "auto.commit.interval.ms": 500,
+            "enable.auto.offset.store": False,
+            # Where a group has been and its offset is gone, rather twice than not at all.
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": 10_000,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "queued.min.messages": 10_000,
+            "queued.max.messages.kbytes": 8192,
+            "fetch.max.bytes": 8 * 1024 * 1024,
+            "fetch.wait.max.ms": 100,
+            "error_cb": self._failed,
+            "on_commit": self._committed,
+        }
+        self._consumer = Consumer(options)
+
+    def reach(self, timeout_s: float) -> str:
+        """Asks the brokers who they are: "", or what is wrong."""
+        try:
+            self._consumer.list_topics(self._settings.topic_ids[0], timeout=timeout_s)
+        except KafkaException as error:
+            # What a connection failed by is told by a callback that runs in here.
+            self._consumer.poll(0)
+            return self._trouble or _told(error.args[0])
+        self._trouble = ""
+        return ""
+
+    def subscribe(self) -> None:
+        """Joins the group; partitions come while `step` runs."""
+        self._consumer.subscribe(
+            list(self._settings.topic_ids), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
+
+    def step(self, wait_s: float, pause: Sequence[Key], resume: Sequence[Key]) -> Step:
+        """Waits for messages for so long, and serves changes of partitions.
+
+        Raises:
+            Unreachable: the consumer cannot go on.
+        """
+        self._store()
+        self._hold(pause, resume)
+        step = Step()
+        try:
+            first = self._consumer.poll(wait_s)
+            if first is not None:
+                for message in [first, *self._consumer.consume(STEP_MAX, 0)]:
+                    self._take(message, step)
+        except KafkaException as error:
+            raise Unreachable(_told(error.args[0])) from error
+        if self._fatal:
+            raise Unreachable(self._trouble)
+        now_s = time.monotonic()
+        if now_s - self._lag_s > _LAG_EVERY_S:
+            self._lag_s = now_s
+            step.lag = self._lag()
+        if step.records or now_s - self._trouble_s > _QUIET_S:
+            self._trouble = ""
+        step.trouble = self._trouble
+        return step
+
+    def done(self, key: Key, offset: int) -> None:
+        """All before `offset` is dealt with. Does not block: the next step tells the consumer."""
+        with self._lock:
+            self._done[key] = offset
+
+    def close(self) -> None:
+        """Commits what is done and ends."""
+        self._closing = True
+        self._store()
+        self._consumer.close()
+
+    def _store(self) -> None:
+        """Tells the consumer what is done. Only threads of the consumer do this: it may wait for one that is in a
+        callback, which may wait for the loop."""
+        with self._lock:
+            done, self._done = self._done, {}
+        for key, offset in done.items():
+            try:
+                self._consumer.store_offsets(offsets=[TopicPartition(*key, offset)])
+            except KafkaException as error:
+                # It was taken away meanwhile; whoever has it gets the messages again.
+                log.info("offset %d of %s-%d cannot be stored: %s", offset, *key, error)
+            else:
+                self._next[key] = offset
+
+    def _hold(self, pause: Sequence[Key], resume: Sequence[Key]) -> None:
+        for act, keys in ((self._consumer.pause, pause), (self._consumer.resume, resume)):
+            if keys:
+                try:
+                    act([TopicPartition(*key) for key in keys])
+                except KafkaException as error:
+                    log.info("partitions changed meanwhile: %s", error)
+
+    def _take(self, message: Message, step: Step) -> None:
+        error = message.error()
+        if error is not None:
+            self._failed(error)
+            return
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or number is None or offset is None:
+            return
+        value: Any = message.value() or b""
+        text: bytes | None = None
+        if len(value) <= self._text_max_bytes:
+            text = msgspec.json.encode(value.decode("utf-8", "replace"))
+        if text is None or len(text) > self._text_max_bytes:
+            text = None
+            step.dropped += 1
+        step.records.setdefault((topic, number), []).append(Record(offset, text, message, time.monotonic()))
+
+    def _lag(self) -> int:
+        """Messages of our partitions that are not dealt with, as far as is known here."""
+        lag = 0
+        for key, offset in list(self._next.items()):
+            try:
+                ends = self._consumer.get_watermark_offsets(TopicPartition(*key), cached=True)
+            except KafkaException:
+                continue
+            if ends and ends[1] >= 0 and offset >= 0:
+                lag += max(ends[1] - offset, 0)
+        return lag
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        begun = self._owner.begun()
+        known = consumer.committed(partitions, timeout=_ASK_S)
+        fresh: list[TopicPartition] = []
+        for one in known:
+            if one.error is not None:
+                raise KafkaException(one.error)
+            if one.offset >= 0:
+                continue
+            # A partition that came to a topic later was written to before we knew of it.
+            earliest = self._settings.start_position == "earliest" or one.topic in begun
+            low, high = consumer.get_watermark_offsets(one, timeout=_ASK_S)
+            one.offset = low if earliest else high
+            fresh.append(one)
+        if fresh:
+            # From now on nothing that is written is skipped, whatever happens before the first batch is done.
+            consumer.commit(offsets=fresh, asynchronous=False)
+        consumer.assign(known)
+        for one in known:
+            self._next[one.topic, one.partition] = one.offset
+        self._owner.adopt([(one.topic, one.partition) for one in known], begun | {one.topic for one in known})
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._gone(partitions, lost=False)
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._gone(partitions, lost=True)
+
+    def _gone(self, partitions: list[TopicPartition], *, lost: bool) -> None:
+        keys = [(one.topic, one.partition) for one in partitions]
+        if not self._closing:
+            self._owner.release(keys, lost=lost)
+            self._store()
+        for key in keys:
+            self._next.pop(key, None)
+
+    def _failed(self, error: KafkaError) -> None:
+        self._trouble, self._trouble_s = _told(error), time.monotonic()
+        self._fatal = self._fatal or error.fatal()
+
+    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            log.debug("offsets are not committed: %s", error)
+
+
+def _told(error: KafkaError) -> str:
+    """An error with the code that the API has for it."""
+    match error.code():
+        case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
+            return f"FSS.1116: the broker does not take kafka_user and kafka_password: {error.str()}"
+        case KafkaError.UNKNOWN_TOPIC_OR_PART | KafkaError._UNKNOWN_TOPIC:
+            return f"FSS.1111: there is no such topic: {error.str()}"
+        case KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return f"FSS.1117: the broker does not let this user read: {error.str()}"
+        case KafkaError._TRANSPORT | KafkaError._ALL_BROKERS_DOWN | KafkaError._RESOLVE | KafkaError._TIMED_OUT:
+            return f"{CONNECTING}the brokers cannot be reached: {error.str()}"
+        case _:
+            return f"FSS.1117: {error.str()}"
