@@ -16,6 +16,8 @@ from fgd_dds.events import RECORDS_MAX_BYTES, Change, Flavour, record_of
 from fgd_dds.settings import DdsSettings
 
 _CONNECT_MS: Final = 3000
+#: Longer, so that the error of a connection is known when the time is over.
+_SELECT_MS: Final = 4000
 _SOCKET_MS: Final = 15_000
 _AWAIT_MAX_MS: Final = 500
 #: Some servers answer at once that there is nothing; nobody is asked more often than this.
@@ -146,7 +148,7 @@ def _pause(began_s: float) -> None:
 
 def _client(settings: DdsSettings) -> pymongo.MongoClient[dict[str, Any]]:
     options: dict[str, Any] = {
-        "serverSelectionTimeoutMS": _CONNECT_MS,
+        "serverSelectionTimeoutMS": _SELECT_MS,
         "connectTimeoutMS": _CONNECT_MS,
         "socketTimeoutMS": _SOCKET_MS,
         "maxPoolSize": 2,
@@ -167,7 +169,8 @@ def _client(settings: DdsSettings) -> pymongo.MongoClient[dict[str, Any]]:
 
 
 def _explained(error: Exception, settings: DdsSettings) -> Exception:
-    text = str(error).partition(", full error:")[0].partition(" (configured timeouts")[0][:300]
+    text = str(error).partition(", full error:")[0].partition(" (configured timeouts")[0]
+    text = text.partition(", Timeout:")[0][:300]
     if isinstance(error, OperationFailure):
         if error.code in _LOST or error.has_error_label("NonResumableChangeStreamError"):
             return HistoryLost(text)
