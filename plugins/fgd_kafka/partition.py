@@ -12,7 +12,8 @@ from fgd_kafka.source import Key, Record
 
 #: How much of one partition is held before its source is told to wait.
 HELD_MAX_BYTES: Final = 8 * 1024 * 1024
-HELD_MAX_BATCHES: Final = 4
+#: Many, as librdkafka throws away what it has read ahead of a partition that is told to wait.
+HELD_MAX_RECORDS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Partition:
     @property
     def full(self) -> bool:
         """Whether no more should be read of it now."""
-        return len(self._records) > HELD_MAX_BATCHES * self._batch_size or self._held_bytes > HELD_MAX_BYTES
+        return len(self._records) > HELD_MAX_RECORDS or self._held_bytes > HELD_MAX_BYTES
 
     @property
     def hungry(self) -> bool:
