@@ -150,7 +150,8 @@ allow_a_disk() {
 
 it_reaches_what_it_may() {
 	local answer
-	answer=$(fgd invoke reach --data '{"addresses": ["203.0.113.2:8080", "203.0.113.1:22", "127.0.0.1:8320"]}') || return 1
+	answer=$(fgd invoke reach --tail --data '{"addresses": ["203.0.113.2:8080", "203.0.113.1:22", "127.0.0.1:8320"]}' 2>/tmp/reach.log) ||
+		{ cat /tmp/reach.log; return 1; }
 	echo "$answer"
 	[ "$answer" = '{"connected": [true, false, false], "api": 200, "disk": "written"}' ] &&
 		[ "$(stat -c %u:%g /srv/shared/note)" = 5000:5000 ]
@@ -165,8 +166,8 @@ an_alias_moves() {
 
 no_network_is_left() { ! nft list tables | grep fgd && ! ip -o link show type veth | grep -v to-world; }
 
-mounts >/tmp/mounts.before
 check 'a network card with somebody behind it' make_a_world
+mounts >/tmp/mounts.before
 must 'install' make_or install
 check 'a folder for disks' allow_a_disk
 check 'installing again changes nothing' make_or install
@@ -179,7 +180,8 @@ must 'deploy' fgd deploy examples/hello
 check 'invoke' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'invoke again' fgd invoke hello --data '{"name": "lab"}' --timing
 check 'only the launcher has capabilities' only_the_launcher_has_rights
-check 'deploy a function with a network and a disk' fgd deploy tests/lab/functions/reach --timeout 60 --network public \
+check 'an agency' fgd agencies create reader --policy 'FunctionGraph ReadOnlyAccess'
+check 'deploy a function with a network, a disk and rights' fgd deploy tests/lab/functions/reach --timeout 60 --network public --agency reader \
 	--mount type=host,resource=shared,path=/mnt/shared --mount-user 5000:5000
 check 'it reaches what it may and nothing else' it_reaches_what_it_may
 check 'an alias moves' an_alias_moves
