@@ -42,14 +42,13 @@ class TriggerHost:
         self._ended: dict[str, trio.Event] = {}
         #: Those whose task has not ended, also when nobody waits for it any more.
         self._alive: list[Running] = []
+        #: There while a trigger is alive: it costs every task of the daemon half a microsecond a step.
+        self._watch: Watch | None = None
         self._nursery: trio.Nursery | None = None
         self._waiting: list[tuple[str, str, Callable[[], TriggerType[Any]]]] = []
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs what `start` was told, until cancelled."""
-        watch = Watch(self._blocked)
-        trio.lowlevel.add_instrument(watch)
-        watch.look_after()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -60,15 +59,18 @@ class TriggerHost:
                 await trio.sleep_forever()
         finally:
             self._nursery = None
-            trio.lowlevel.remove_instrument(watch)
-            watch.close()
 
     def start(self, trigger_id: str, plugin: str, make: Callable[[], TriggerType[Any]]) -> None:
         """Begins to run a trigger; `make` gives a new object for each try, and may raise."""
         if self._nursery is None:
             self._waiting.append((trigger_id, plugin, make))
             return
+        if self._watch is None:
+            self._watch = Watch(self._blocked)
+            trio.lowlevel.add_instrument(self._watch)
+            self._watch.look_after()
         running = self._running[trigger_id] = Running(trigger_id, plugin)
+        self._alive.append(running)
         scope = self._scopes[trigger_id] = trio.CancelScope()
         ended = self._ended[trigger_id] = trio.Event()
         self._nursery.start_soon(self._keep, running, scope, ended, make)
@@ -121,7 +123,6 @@ class TriggerHost:
         """Runs it again and again. Whatever a stranger's code raises stays in here."""
         CURRENT.set(running)
         wait_s = _BACKOFF_FIRST_S
-        self._alive.append(running)
         try:
             with scope:
                 while True:
@@ -142,6 +143,10 @@ class TriggerHost:
             running.state = "ended"
             self._find_leaks(running)
             self._alive = [one for one in self._alive if one is not running]
+            if not self._alive and self._watch is not None:
+                trio.lowlevel.remove_instrument(self._watch)
+                self._watch.close()
+                self._watch = None
             ended.set()
 
     async def _serve_once(self, running: Running, make: Callable[[], TriggerType[Any]]) -> str:

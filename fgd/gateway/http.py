@@ -191,10 +191,9 @@ class Connection(Stream):
             except FgdError as error:
                 self.fail(error, keep=False)
                 return False
-        most = hub.body_bytes_max
-        if self.peer is None and self._router.anonymous(head):
-            most //= 2  # the rest is for those who have shown credentials
-        if hub.body_bytes + max(head.content_length, 0) > most:
+        held, most = hub.body_bytes + max(head.content_length, 0), hub.body_bytes_max
+        # Of the second half only those get something who have shown credentials.
+        if held > most or (held > most // 2 and self.peer is None and self._router.anonymous(head)):
             self.fail(Overloaded(), keep=False)
             return False
         return True
