@@ -102,7 +102,7 @@ CREATE = [
     ({"pre_stop_handler": "index." + "x" * 123}, 400, "FSS.0400", "pre_stop_handler"),
     ({"pre_stop_handler": "index.stop", "pre_stop_timeout": 91}, 400, "FSS.0400", "pre_stop_timeout"),
     ({"pre_stop_handler": "index.stop", "pre_stop_timeout": False}, 400, "FSS.0400", "pre_stop_timeout"),
-    ({"log_config": {"group_id": "g"}}, 400, "FSS.0400", "log_config"),
+    ({"log_config": {"group_id": "g"}}, 400, "FSS.0400", "log_config.stream_id"),
     ({"ephemeral_storage": True}, 400, "FSS.0400", "ephemeral_storage"),
     ({"ephemeral_storage": 600}, 400, "FSS.0400", "ephemeral_storage"),
     ({"xrole": 5}, 400, "FSS.0400", "xrole"),

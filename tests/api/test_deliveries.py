@@ -131,7 +131,12 @@ def test_settings_by_alias_are_those_of_its_main_version(api: Api) -> None:
 @pytest.mark.parametrize(
     ("target", "status", "code", "message"),
     [
-        ({"destination": "SMN", "param": '{"topic_urn":"t"}'}, 501, "FSS.0501", "on_success.destination: this version"),
+        (
+            {"destination": "DIS", "param": '{"stream_name":"s"}'},
+            501,
+            "FSS.0501",
+            "on_success.destination: this version",
+        ),
         ({"destination": "OBS", "param": '{"bucket":"../etc"}'}, 400, "FSS.0400", "on_success.param: bucket: must be"),
         ({"destination": "OBS", "param": "{"}, 406, "FSS.0406", "on_success.param: is not valid JSON"),
         (to_function("missing"), 404, "FSS.1051", "on_success.param: there is no function"),
