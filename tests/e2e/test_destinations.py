@@ -165,7 +165,7 @@ def test_plugins_are_listed(rig: Rig) -> None:
     one = found["destinations"]
 
     assert (one["builtin"], one["hooks"], one["error"]) == (True, ["fgd_destinations"], "")
-    assert one["destinations"] == ["FunctionGraph", "OBS", "Webhook"]
+    assert one["destinations"] == ["FunctionGraph", "OBS", "SMN", "Webhook"]
 
 
 def test_an_event_by_an_alias_follows_the_settings_of_the_version_that_ran_it(rig: Rig) -> None:
