@@ -82,6 +82,10 @@ class Source:
         self._trouble = ""
         self._trouble_s = 0.0
         self._next: dict[Key, int] = {}
+        #: What the group is known to have of our partitions.
+        self._committed: dict[Key, int] = {}
+        #: Partitions that were lost: what the group was known to have of each, and how far it was done.
+        self._left: dict[Key, tuple[int, int]] = {}
         self._lag_s = 0.0
         self._closing = False
         self._fatal = False
@@ -102,7 +106,7 @@ class Source:
             "fetch.max.bytes": 8 * 1024 * 1024,
             "fetch.wait.max.ms": 100,
             "error_cb": self._failed,
-            "on_commit": self._committed,
+            "on_commit": self._told_of_commit,
         }
         self._consumer = Consumer(options)
 
@@ -167,13 +171,13 @@ class Source:
         with self._lock:
             done, self._done = self._done, {}
         for key, offset in done.items():
+            if key in self._next:
+                self._next[key] = offset
             try:
                 self._consumer.store_offsets(offsets=[TopicPartition(*key, offset)])
             except KafkaException as error:
                 # It was taken away meanwhile; whoever has it gets the messages again.
                 log.info("offset %d of %s-%d cannot be stored: %s", offset, *key, error)
-            else:
-                self._next[key] = offset
 
     def _hold(self, pause: Sequence[Key], resume: Sequence[Key]) -> None:
         for act, keys in ((self._consumer.pause, pause), (self._consumer.resume, resume)):
@@ -220,6 +224,11 @@ class Source:
             if one.error is not None:
                 raise KafkaException(one.error)
             if one.offset >= 0:
+                at, done = self._left.get((one.topic, one.partition), (0, -1))
+                # What was done while no broker took a commit is not done again, unless the group was moved elsewhere.
+                if at <= one.offset < done:
+                    one.offset = done
+                    fresh.append(one)
                 continue
             # A partition that came to a topic later was written to before we knew of it.
             earliest = self._settings.start_position == "earliest" or one.topic in begun
@@ -231,7 +240,9 @@ class Source:
             consumer.commit(offsets=fresh, asynchronous=False)
         consumer.assign(known)
         for one in known:
-            self._next[one.topic, one.partition] = one.offset
+            key = (one.topic, one.partition)
+            self._next[key] = self._committed[key] = one.offset
+            self._left.pop(key, None)
         self._owner.adopt([(one.topic, one.partition) for one in known], begun | {one.topic for one in known})
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -246,15 +257,23 @@ class Source:
             self._owner.release(keys, lost=lost)
             self._store()
         for key in keys:
-            self._next.pop(key, None)
+            done, at = self._next.pop(key, None), self._committed.pop(key, None)
+            if lost and done is not None and at is not None:
+                self._left[key] = (at, done)
 
     def _failed(self, error: KafkaError) -> None:
         self._trouble, self._trouble_s = _told(error), time.monotonic()
         self._fatal = self._fatal or error.fatal()
 
-    def _committed(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+    def _told_of_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         if error is not None:
             log.debug("offsets are not committed: %s", error)
+            return
+        for one in partitions:
+            key = (one.topic, one.partition)
+            # The others of a commit have no offset of their own in it.
+            if one.error is None and one.offset >= 0 and key in self._committed:
+                self._committed[key] = one.offset
 
 
 def _told(error: KafkaError) -> str:

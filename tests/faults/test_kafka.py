@@ -77,6 +77,6 @@ def test_no_message_is_lost_when_broker_and_daemon_are_killed(tmp_path: Path, ka
     assert {str(number) for number in range(MESSAGES)} == set(came)
     twice = sum(came.values()) - MESSAGES
     print(f"{twice} of {MESSAGES} messages came again")
-    # Two kills: what was done and not committed before each may come again; how much, the machine's speed decides.
-    assert twice < MESSAGES
+    # Batches that ran at a kill, and what was done in the half second before a commit, of four partitions.
+    assert twice < MESSAGES / 2
     assert at_kill < MESSAGES, "there was something left to do after the second kill"
