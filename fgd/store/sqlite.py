@@ -10,6 +10,7 @@ WAL keeps readers and the writer apart. `synchronous=FULL` makes a finished comm
 makes it survive a crash of the process only, and costs no fsync. Source: https://sqlite.org/pragma.html#pragma_synchronous
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -23,6 +24,7 @@ from typing import Literal, Self
 import trio
 
 from fgd.errors import FgdError, StateError, StorageFull
+from fgd.store.files import sync_folder
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +82,12 @@ def connect(path: Path, migrations: Migrations, synchronous: Literal["FULL", "NO
         StorageFull: the disk is full or failing.
     """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        _sync_folder(path.parent)
+        # Only a new file is opened by us: closing a descriptor of one that this process has a connection to gives away
+        # that connection's locks, and another program could take the log of a database in use away.
+        # Source: https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        sync_folder(path.parent)
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise storage_error(error, path) or StateError(f"{path}: cannot be opened: {error}") from error
@@ -120,14 +126,6 @@ def _migrate(connection: sqlite3.Connection, path: Path, migrations: Migrations)
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={number}")
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class _Transaction:

@@ -1,6 +1,8 @@
 """One thread for each database: transactions, migrations, and disks that fail."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 import trio
 
 from fgd.errors import StateError, StorageFull
-from fgd.store.sqlite import Database, slices, values_sql
+from fgd.store.sqlite import Database, connect, slices, values_sql
 from tests.store.disks import tmpfs
 
 FIRST = (("CREATE TABLE thing (id INTEGER PRIMARY KEY, text TEXT NOT NULL)",),)
@@ -146,6 +148,21 @@ def test_closing_finishes_what_was_asked_and_may_be_done_twice(tmp_path: Path) -
 
     assert 20 == found
     assert not (tmp_path / "a.db-wal").exists()
+
+
+def test_another_program_cannot_take_away_the_log_of_a_database_that_is_open_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    first, second = (connect(path, FIRST, "FULL") for _ in range(2))
+    first.execute("INSERT INTO thing (text) VALUES ('x')")
+    look = (
+        "import sqlite3, sys\nc = sqlite3.connect(sys.argv[1])\nc.execute('SELECT * FROM thing').fetchall()\nc.close()"
+    )
+
+    subprocess.run([sys.executable, "-c", look, path], check=True)
+
+    assert (tmp_path / "a.db-wal").exists()
+    first.close()
+    second.close()
 
 
 def test_slices_cover_the_count_with_powers_of_two() -> None:
