@@ -28,6 +28,19 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.fsync(file.fileno())
 
 
+def replace_durably(path: Path, data: bytes) -> None:
+    """Writes a file of mode 0600 wholly or not at all, in place of an earlier one; it is on disk with its name."""
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        new.unlink(missing_ok=True)
+        write_durably(new, data)
+        new.rename(path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def copy_durably(source: Path, target: Path, mode: int = 0o600) -> None:
     """The same with the contents of another file."""
     fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

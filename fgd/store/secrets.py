@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fgd.errors import StateError
+from fgd.store.files import replace_durably
 
 KEY_FILE = "key"
 _KEY_BYTES = 32
@@ -81,21 +82,8 @@ def open_secrets(state_dir: Path) -> Secrets:
 def _make_key(path: Path) -> bytes:
     """A new key, on disk under its name completely or not at all."""
     key = os.urandom(_KEY_BYTES)
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        new.unlink(missing_ok=True)
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_durably(path, key)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise StateError(f"{path}: cannot be made: {error.strerror}") from error
     return key
