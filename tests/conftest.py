@@ -1,6 +1,7 @@
 """What holds for every test: the cheap ones first, and no skipping where CI is set."""
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 1 if item.get_closest_marker("host") else 0
 
     items.sort(key=rank)
+
+
+def pytest_configure() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and all that is started from there inherits that;
+    with a handler here, those that tests interrupt have the default."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _no_skipping() -> bool:

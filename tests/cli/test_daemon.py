@@ -150,6 +150,7 @@ def test_the_node_tells_of_itself(daemon: DaemonProcess, deployed: str) -> None:
 def test_logs_follow_shows_new_lines_until_it_is_stopped(daemon: DaemonProcess, deployed: str) -> None:
     command = [fgd_command(), "--admin-socket", str(daemon.admin_socket), "logs", deployed, "--follow", "--limit", "1"]
     environ = os.environ | {"PYTHONUNBUFFERED": "1"}
+    daemon.cli("invoke", deployed, "--data", '{"marker": "before"}')
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as following:
         assert following.stdout is not None
         try:

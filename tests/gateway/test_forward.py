@@ -42,7 +42,7 @@ class Control:
         with sock, contextlib.suppress(OSError):
             data = b""
             while b"\r\n\r\n" not in data:
-                data += sock.recv(65536)
+                data += self._more(sock)
             head, _, data = data.partition(b"\r\n\r\n")
             self.heads.append(head)
             path = head.split(b" ")[1]
@@ -51,23 +51,29 @@ class Control:
                 return
             if path == b"/die":
                 return
-            body = self._body(sock, head.lower(), data)
+            try:
+                body = self._body(sock, head.lower(), data)
+            except OSError:
+                self.ended_early.set()
+                raise
             self.bodies.append(body)
             self._answer(sock, path, body)
 
     def _body(self, sock: socket.socket, head: bytes, data: bytes) -> bytes:
         if b"transfer-encoding: chunked" in head:
             while not data.endswith(b"0\r\n\r\n"):
-                data += sock.recv(65536)
+                data += self._more(sock)
             return data
         size = int(head.partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
         while len(data) < size:
-            piece = sock.recv(65536)
-            if not piece:
-                self.ended_early.set()
-                raise OSError("the client left")
-            data += piece
+            data += self._more(sock)
         return data
+
+    def _more(self, sock: socket.socket) -> bytes:
+        piece = sock.recv(65536)
+        if not piece:
+            raise OSError("the client left")
+        return piece
 
     def _answer(self, sock: socket.socket, path: bytes, body: bytes) -> None:
         if path == b"/chunked":
