@@ -1,31 +1,31 @@
 """A RabbitMQ node for tests, on loopback, with a folder, a cookie and an epmd of its own."""
 
-import os
 import secrets
 import shutil
-import signal
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pika
 from pika.exceptions import AMQPError
 
 from fgd.testing.client import HarnessError
-from fgd.testing.host import eventually, free_port
+from fgd.testing.host import free_port
+from fgd.testing.server import Server
 
-_READY_S: Final = 90.0
 _SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 
 
-class RabbitNode:
-    """One broker. As a context manager it starts it, and ends it whatever happens; its data goes with it."""
+class RabbitNode(Server):
+    """One broker."""
+
+    what = "RabbitMQ"
+    short = "rabbit"
+    ready_s = 90.0
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fgd-rabbit-"))
+        super().__init__()
         self.port, self.tls_port, self._epmd_port, self._dist_port = (free_port() for _ in range(4))
-        self._node: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,70 +38,38 @@ class RabbitNode:
         """Where connections are encrypted."""
         return f"localhost:{self.tls_port}"
 
-    @property
-    def authority(self) -> str:
-        """PEM of the certificate, which signs itself, for `localhost`."""
-        return (self.folder / "cert.pem").read_text()
-
-    def __enter__(self) -> Self:
+    def prepare(self) -> None:
         if not Path(_SERVER).exists() or shutil.which("openssl") is None:
             raise HarnessError("there is no RabbitMQ to test against; get it: tools/test-servers.sh")
+        self.certify()
+        (self.folder / "rabbit.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlisteners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
+            f"ssl_options.certfile = {self.folder}/cert.pem\nssl_options.keyfile = {self.folder}/key.pem\n"
+            "ssl_options.verify = verify_none\n"
+            "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n"
+        )
+        (self.folder / "plugins").write_text("[].\n")
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text(secrets.token_hex(16))
+        cookie.chmod(0o400)
+        self._epmd = self._erlang("epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1")
+
+    def launch(self) -> "subprocess.Popen[bytes]":
+        return self._erlang(_SERVER)
+
+    def ready(self) -> bool:
         try:
-            subprocess.run(
-                ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-                 "-addext", "subjectAltName=DNS:localhost", "-keyout", str(self.folder / "key.pem"),
-                 "-out", str(self.folder / "cert.pem")],
-                check=True, capture_output=True, timeout=_READY_S,
-            )  # fmt: skip
-            (self.folder / "rabbit.conf").write_text(
-                f"listeners.tcp.1 = 127.0.0.1:{self.port}\nlisteners.ssl.1 = 127.0.0.1:{self.tls_port}\n"
-                f"ssl_options.certfile = {self.folder}/cert.pem\nssl_options.keyfile = {self.folder}/key.pem\n"
-                "ssl_options.verify = verify_none\n"
-                "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.file = false\n"
-            )
-            (self.folder / "plugins").write_text("[].\n")
-            cookie = self.folder / ".erlang.cookie"
-            cookie.write_text(secrets.token_hex(16))
-            cookie.chmod(0o400)
-            self._epmd = self._run("epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1")
-            return self.start()
-        except BaseException:
-            self.__exit__()
-            raise
+            self.connect().close()
+        except (AMQPError, OSError):
+            return False
+        return True
 
     def __exit__(self, *_: object) -> None:
         self.kill()
         if self._epmd is not None:
             self._epmd.kill()
             self._epmd.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def start(self) -> Self:
-        """Starts it and waits until it answers.
-
-        Raises:
-            HarnessError: it does not; with the end of its log.
-        """
-        self._node = self._run(_SERVER)
-
-        def ready() -> bool:
-            try:
-                self.connect().close()
-            except (AMQPError, OSError):
-                return False
-            return True
-
-        if not eventually(ready, _READY_S, 0.2):
-            self.kill()
-            raise HarnessError(f"the broker does not answer:\n{(self.folder / 'log').read_text()[-3000:]}")
-        return self
-
-    def kill(self) -> None:
-        """SIGKILL, with all that it has started."""
-        if self._node is not None:
-            os.killpg(self._node.pid, signal.SIGKILL)
-            self._node.wait()
-            self._node = None
+        super().__exit__()
 
     def connect(self) -> Any:
         """A connection of pika for what tests write."""
@@ -129,7 +97,7 @@ class RabbitNode:
         with self.connect() as connection:
             return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
 
-    def _run(self, *words: str) -> "subprocess.Popen[bytes]":
+    def _erlang(self, *words: str) -> "subprocess.Popen[bytes]":
         folder = str(self.folder)
         own = {
             "HOME": folder,
@@ -144,9 +112,4 @@ class RabbitNode:
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                # It ends with who started it.
-                ["setpriv", "--pdeathsig", "KILL", *words],
-                env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+        return self.run(*words, env=own)
