@@ -25,6 +25,7 @@ from fgd.errors import (
     BadTriggerType,
     FgdError,
     NotBuilt,
+    PlatformError,
     RequestError,
     TooManyTriggers,
     TriggerNotFound,
@@ -46,6 +47,9 @@ KNOWN_CODES: Final = (
 #: The setting that names a log stream, in all types that read one.
 STREAM_FIELD: Final = "log_topic_id"
 _EVENT_DATA_MAX_BYTES: Final = 64 * 1024
+_SWEEP_S: Final = 0.2
+#: After a disk that failed.
+_AGAIN_S: Final = 1.0
 
 
 class Host(Protocol):
@@ -145,8 +149,9 @@ class Triggers:
         return {name for kind in self.kinds.values() for name in kind.type.secrets}
 
     def of_project(self, project_id: str) -> list[Trigger]:
-        """All triggers of a project, oldest first."""
-        mine = [trigger for trigger in self._all.values() if self._owner(trigger).project_id == project_id]
+        """All triggers of a project, oldest first; none of a function that is gone, whose triggers end in a moment."""
+        owners = ((trigger, self._directory.by_id(trigger.func_id)) for trigger in self._all.values())
+        mine = [trigger for trigger, owner in owners if owner is not None and owner.project_id == project_id]
         return sorted(mine, key=lambda trigger: (trigger.created_s, trigger.trigger_id))
 
     def show(self, urn: FunctionUrn, code: str, trigger_id: str) -> Trigger:
@@ -277,8 +282,13 @@ class Triggers:
         while True:
             if self._gone:
                 gone, self._gone = self._gone, []
-                await self._delete(gone)
-            await trio.sleep(0.2)
+                try:
+                    await self._delete(gone)
+                except PlatformError as error:
+                    log.error("triggers of what is deleted stay for now: %s", error)
+                    self._gone += gone
+                    await trio.sleep(_AGAIN_S)
+            await trio.sleep(_SWEEP_S)
 
     def _of(self, func_id: str, qualifier: str = "") -> list[Trigger]:
         of_function = self._by_function.get(func_id, {}).values()

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from fgd.config import Config
+from fgd.errors import StorageFull
+from fgd.store.triggers import Trigger, TriggerStore
 from fgd.testing.host import eventually
 from tests.api.harness import Api, running_api
 
@@ -137,6 +139,42 @@ def test_all_of_a_function_are_deleted_at_once(api: Api) -> None:
 
     assert (204, [1, 0]) == (some, left)
     assert [0, 0] == [len(send(api, "GET", of("clean", qualifier))[1]) for qualifier in ("latest", "v1")]
+
+
+def test_all_of_a_project_are_listed_also_when_a_function_has_just_gone(api: Api) -> None:
+    api.function("stays")
+    create(api, "stays")
+    for number in range(5):
+        api.function(f"goes-{number}")
+        create(api, f"goes-{number}")
+        assert 204 == api.v2("DELETE", api.of(f"goes-{number}"))[0]
+        status, listed = send(api, "GET", "/triggers")
+
+        assert 200 == status, listed
+        assert not [one for one in listed["triggers"] if "goes-" in one["func_urn"]]
+        assert [one for one in listed["triggers"] if "stays" in one["func_urn"]]
+
+
+def test_triggers_of_a_function_that_is_gone_go_also_when_the_disk_fails_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.function("unlucky")
+    trigger = create(api, "unlucky")
+    real, failures = TriggerStore.delete, [StorageFull("catalog.db: the disk is full")]
+    deleted: list[str] = []
+
+    async def delete(store: TriggerStore, triggers: list[Trigger]) -> None:
+        if failures:
+            raise failures.pop()
+        await real(store, triggers)
+        deleted.extend(one.trigger_id for one in triggers)
+
+    monkeypatch.setattr(TriggerStore, "delete", delete)
+    api.v2("DELETE", api.of("unlucky"))
+
+    assert eventually(lambda: trigger["trigger_id"] in deleted, 5)
+    assert not failures
+    assert 200 == send(api, "GET", "/triggers")[0]
 
 
 def test_types_are_listed_with_the_schema_of_their_settings(api: Api) -> None:
