@@ -233,9 +233,13 @@ def _clock_watch(stack: contextlib.AsyncExitStack) -> ClockWatch | None:
 async def _sweep_code(functions: Functions, scheduler: Scheduler) -> None:
     """Removes packages that no function names and no instance runs, at the start and then now and again."""
     while True:
-        removed = await functions.sweep_code(scheduler.code_in_use)
-        if removed:
-            log.info("removed %d code packages that nothing uses any more", removed)
+        try:
+            removed = await functions.sweep_code(scheduler.code_in_use)
+        except OSError as error:
+            log.error("code packages that nothing uses stay: %s", error)
+        else:
+            if removed:
+                log.info("removed %d code packages that nothing uses any more", removed)
         await trio.sleep(_SWEEP_S)
 
 

@@ -4,6 +4,7 @@ Each project has a default group, whose id is the project's, with one stream for
 function's. Nobody makes or deletes those; their lines are read from the log book.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
@@ -14,13 +15,15 @@ import trio
 from fgd.clock import new_request_id
 from fgd.config import Config
 from fgd.control.rules import shown, text_of, whole
-from fgd.errors import BadParameter, Conflict, LogStreamNotFound
+from fgd.errors import BadParameter, Conflict, LogStreamNotFound, PlatformError
 from fgd.invoke.resolve import Directory
 from fgd.model import Function, LogGroup, LogStream
 from fgd.store.api import LogLine
 from fgd.store.log_groups import LogGroupStore
 from fgd.store.streams import StreamLine, StreamStore
 from fgd.units import MIB
+
+log = logging.getLogger(__name__)
 
 #: The cloud's own limits.
 GROUPS_MAX: Final = 100
@@ -254,7 +257,10 @@ class LogStreams:
     async def run(self) -> None:
         """Removes lines that are too old or too many; runs until cancelled."""
         while True:
-            await self.tidy()
+            try:
+                await self.tidy()
+            except PlatformError as error:
+                log.error("old lines of log streams stay: %s", error)
             await trio.sleep(_TIDY_S)
 
     async def tidy(self) -> None:

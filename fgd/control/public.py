@@ -17,7 +17,7 @@ import trio
 
 from fgd.control.dependencies import Dependencies
 from fgd.control.dependency_fields import dependency_name, dependency_runtime
-from fgd.errors import BadCode, BadDependency, RequestError, StorageFull
+from fgd.errors import BadCode, BadDependency, PlatformError, RequestError, StorageFull
 from fgd.model import PUBLIC, Dependency
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,10 @@ class PublicFolder:
         """Reads it as often as is asked for, until cancelled."""
         while True:
             self._wanted = trio.Event()
-            await refresh_public(self._folder, self._dependencies, self._installed)
+            try:
+                await refresh_public(self._folder, self._dependencies, self._installed)
+            except PlatformError as error:
+                log.error("public_dependencies: not all of the folder is taken over, reload to try again: %s", error)
             await self._wanted.wait()
 
 
