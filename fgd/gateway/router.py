@@ -49,7 +49,7 @@ class Route:
     """Where a target leads. `function` is right as long as `generation` is the directory's."""
 
     __slots__ = (
-        "async_", "function", "generation", "limit_bytes", "options", "project_id", "sizes", "split", "urn",
+        "async_", "function", "generation", "limit_bytes", "options", "plain", "project_id", "sizes", "split", "urn",
         "urn_text",
     )  # fmt: skip
 
@@ -61,6 +61,8 @@ class Route:
         self.urn: FunctionUrn | None = None
         self.function: Function | None = None
         self.generation = -1
+        #: Whether nothing in a request or its client changes which version runs it, or how; as nearly always.
+        self.plain = False
         #: Set where the URN names an alias.
         self.split: Split | None = None
         self.options = PLAIN
@@ -156,16 +158,12 @@ class InvocationRouter:
             if function is None or route.generation != self._directory.generation:
                 function = self._resolve(route, principal, head.target)
             options = route.options
-            if route.split is not None:
-                function = route.split.pick(head.headers)
-            if function.entry_networks and connection.peer is None:
-                self._entry.check(function, connection.address)
+            if not route.plain:
+                function, options = self._chosen(route, function, connection, head)
             if not body:
                 body = _NO_EVENT
             else:
                 _check_event(body)
-            if function.dynamic_memory:
-                options = _with_memory(route, head)
             request_id = new_request_id()
             if route.async_:
                 self._enqueue(connection, function, request_id, body, options)
@@ -202,6 +200,16 @@ class InvocationRouter:
                 f"function_urn: the policies of the {name} do not allow {action} on {urn.package}/{urn.name}"
             )
 
+    def _chosen(
+        self, route: Route, function: Function, connection: Connection, head: Head
+    ) -> tuple[Function, CallOptions]:
+        """Which version runs the request, and how, where that depends on the request and who sends it."""
+        if route.split is not None:
+            function = route.split.pick(head.headers)
+        if function.entry_networks and connection.peer is None:
+            self._entry.check(function, connection.address)
+        return function, _with_memory(route, head) if function.dynamic_memory else route.options
+
     def _resolve(self, route: Route, principal: Principal, target: bytes) -> Function:
         if route.urn is None:
             route.urn = parse_urn(route.urn_text, route.project_id)
@@ -213,6 +221,7 @@ class InvocationRouter:
         if split is not None and not route.options.alias:
             route.options = CallOptions(alias=split.alias.name)
             route.sizes.clear()
+        route.plain = split is None and not function.entry_networks and not function.dynamic_memory
         route.generation = generation
         if target not in self._routes:
             if len(self._routes) >= _ROUTES_MAX:
