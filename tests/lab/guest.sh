@@ -132,12 +132,13 @@ make_or() { # make TARGET, or what it runs where there is no make
 	if command -v make >/dev/null; then make "$1"; else "tools/$1.sh"; fi
 }
 
-# A host on the other side of a network card, with a web server.
+# A host on the other side of a network card, with a web server; the way to everywhere leads there.
 make_a_world() {
 	modprobe -a veth nf_tables nft_chain_nat nft_masq nft_ct nft_fib_inet overlay 2>/dev/null
 	ip netns add world && ip link add to-world type veth peer name card netns world &&
 		ip addr add 203.0.113.1/24 dev to-world && ip link set to-world up &&
-		ip -n world addr add 203.0.113.2/24 dev card && ip -n world link set card up && ip -n world link set lo up || return 1
+		ip -n world addr add 203.0.113.2/24 dev card && ip -n world link set card up && ip -n world link set lo up &&
+		ip route add default via 203.0.113.2 || return 1
 	ip netns exec world python3 -m http.server 8080 --bind 203.0.113.2 >/dev/null 2>&1 &
 }
 
