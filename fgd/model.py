@@ -83,6 +83,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     #: Who the function is on its disks; -1: as inside, 1003.
     mount_uid: int = -1
     mount_gid: int = -1
+    #: Whether the client wrote these ids as texts, and reads them so.
+    mount_ids_text: bool = False
     #: Size of /tmp.
     tmp_mib: int = 512
     #: Named network that its instances are on; "" for the node's own choice.

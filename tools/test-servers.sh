@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the servers that tests of triggers run against, where they are missing: Debian packages by apt, jars by Maven
-# into ${XDG_CACHE_HOME:-~/.cache}/fgd-test-servers. The tests start and end them. Does nothing when all is there.
+# into ${XDG_CACHE_HOME:-~/.cache}/fgd-test-servers. The tests start and end them. Also Go, for a client that tests run.
+# Does nothing when all is there.
 set -eu
 cd "$(dirname "$0")/.."
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/fgd-test-servers
@@ -64,3 +65,11 @@ kafka() {
 }
 
 kafka
+
+# The client in Go: its modules, checked against go.sum, and Go's own cache of what is compiled
+go_client() {
+	packages go golang-go
+	(cd tests/go_client && CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=local go build -buildvcs=false -o /dev/null .)
+}
+
+go_client

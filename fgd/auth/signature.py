@@ -6,7 +6,16 @@ raw target, the header values as they were on the wire, the bytes of the body. W
 signed headers is not protected; which headers it lists is its own choice (Terraform leaves out `host`), but the
 method, path, query, date and body always are.
 
-Source: rest-api.md 1.2; `huaweicloudsdkcore.signer.signer` and golangsdk's `signer.go` behave so.
+There are two forms of the header, by which the key differs:
+
+    SDK-HMAC-SHA256 Access=<access key>, SignedHeaders=..., Signature=...
+    SDK-HMAC-SHA256 Credential=<access key>/<date>/<region>/<service>/sdk_request, SignedHeaders=..., Signature=...
+
+With `Access` the secret key itself signs. With `Credential` a key that is derived from it for this scope does, and the
+scope is a line of what is signed; region and service may be empty.
+
+Source: rest-api.md 1.2; `huaweicloudsdkcore.signer.signer` and golangsdk's `signer.go` have the first form,
+gophertelekomcloud's `signer_helper.go` the second.
 """
 
 import hashlib
@@ -27,11 +36,13 @@ MAX_SKEW_S: Final = 900
 UNSIGNED_PAYLOAD: Final = b"UNSIGNED-PAYLOAD"
 
 _AUTHORIZATION = re.compile(
-    rb"SDK-HMAC-SHA256[ \t]+Access=([^\s,=]{1,128}),[ \t]*"
+    rb"SDK-HMAC-SHA256[ \t]+(?:Access=([^\s,=]{1,128})|"
+    rb"Credential=([^\s,=/]{1,128})/(\d{8}/[A-Za-z0-9_-]{0,64}/[A-Za-z0-9_-]{0,64}/sdk_request)),[ \t]*"
     rb"SignedHeaders=([^\s,=]{1,4096}),[ \t]*Signature=([0-9a-f]{64})"
 )
 _DATE = re.compile(rb"\d{8}T\d{6}Z")
 _HEADER_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
+_DAY_CHARS: Final = 8
 _EMPTY_HASH = hashlib.sha256(b"").hexdigest().encode("ascii")
 
 type Headers = Sequence[tuple[bytes, bytes]]
@@ -40,10 +51,14 @@ type Headers = Sequence[tuple[bytes, bytes]]
 class SignedRequest:
     """What an `Authorization` header says: who signed, when, which headers, and the signature (hex)."""
 
-    __slots__ = ("access_key", "date", "date_s", "names", "signature")
+    __slots__ = ("access_key", "date", "date_s", "names", "scope", "signature")
 
-    def __init__(self, access_key: str, names: list[bytes], signature: bytes, date: bytes, date_s: int) -> None:
+    def __init__(
+        self, access_key: str, scope: bytes, names: list[bytes], signature: bytes, date: bytes, date_s: int
+    ) -> None:
         self.access_key = access_key
+        #: What the key is derived for, `<date>/<region>/<service>/sdk_request`; empty: the secret key itself signs.
+        self.scope = scope
         self.names = names
         self.signature = signature
         self.date = date
@@ -68,9 +83,11 @@ def parse_authorization(authorization: bytes, headers: Headers, now_s: float) ->
     if match is None:
         raise Unauthorized(
             "Authorization: must be 'SDK-HMAC-SHA256 Access=<access key>, SignedHeaders=<a;b;c>, "
-            "Signature=<64 hex digits in lower case>'"
+            "Signature=<64 hex digits in lower case>', or the same with "
+            "Credential=<access key>/<date>/<region>/<service>/sdk_request"
         )
-    access_key, listed, signature = match.groups()
+    access_key, scope = (match[1], b"") if match[1] else (match[2], match[3])
+    listed, signature = match[4], match[5]
     names = listed.split(b";")
     for name in names:
         if not _HEADER_NAME.fullmatch(name):
@@ -86,7 +103,9 @@ def parse_authorization(authorization: bytes, headers: Headers, now_s: float) ->
             f"X-Sdk-Date: is more than {MAX_SKEW_S // 60} minutes away from the server's time; "
             "sign the request anew and check the clock"
         )
-    return SignedRequest(access_key.decode("latin-1"), names, signature, dates[0], date_s)
+    if scope and not dates[0].startswith(scope[:_DAY_CHARS]):
+        raise Unauthorized("Authorization: the date in Credential is not the day of X-Sdk-Date")
+    return SignedRequest(access_key.decode("latin-1"), scope, names, signature, dates[0], date_s)
 
 
 @lru_cache(maxsize=256)  # clients sign many requests with the same second; strptime is slow
@@ -105,7 +124,8 @@ def verify(signed: SignedRequest, secret_key: str, method: str, target: bytes, h
     Raises:
         Unauthorized: a signed header is missing, the body is not the one that was signed, or the signature is wrong.
     """
-    expected = sign(secret_key, signed.date, canonical_request(method, target, headers, signed.names, body))
+    canonical = canonical_request(method, target, headers, signed.names, body)
+    expected = sign(secret_key, signed.date, canonical, signed.scope)
     if not hmac.compare_digest(expected, signed.signature):
         raise Unauthorized(
             "Authorization: the signature does not match the request (wrong secret key, or method, path, query, "
@@ -113,10 +133,22 @@ def verify(signed: SignedRequest, secret_key: str, method: str, target: bytes, h
         )
 
 
-def sign(secret_key: str, date: bytes, canonical: bytes) -> bytes:
-    """The signature, 64 hex digits. The key is the secret key itself; there is no derived key and no scope."""
-    text = b"\n".join((ALGORITHM, date, hashlib.sha256(canonical).hexdigest().encode("ascii")))
-    return hmac.new(secret_key.encode("utf-8"), text, hashlib.sha256).hexdigest().encode("ascii")
+def sign(secret_key: str, date: bytes, canonical: bytes, scope: bytes = b"") -> bytes:
+    """The signature, 64 hex digits; see above for `scope`."""
+    key, lines = secret_key.encode("utf-8"), [ALGORITHM, date]
+    if scope:
+        key = _derived(key, scope)
+        lines.append(scope)
+    lines.append(hashlib.sha256(canonical).hexdigest().encode("ascii"))
+    return hmac.new(key, b"\n".join(lines), hashlib.sha256).hexdigest().encode("ascii")
+
+
+def _derived(secret_key: bytes, scope: bytes) -> bytes:
+    """The key for one day, region and service: a chain over the parts of the scope, so none stands for another."""
+    key = b"SDK" + secret_key
+    for part in scope.split(b"/"):
+        key = hmac.digest(key, part, "sha256")
+    return key
 
 
 def canonical_request(method: str, target: bytes, headers: Headers, names: Sequence[bytes], body: bytes) -> bytes:

@@ -77,6 +77,18 @@ def test_terraforms_names_of_the_user_are_understood_and_the_sdks_are_shown(api:
     ]
 
 
+def test_ids_of_the_user_are_shown_as_texts_to_those_who_send_texts(api: Api) -> None:
+    """As the reference of Open Telekom Cloud has them; all others have numbers."""
+    api.function("texts", mount_config={"mount_user": {"user_id": "7", "user_group_id": "-1"}, "func_mounts": [HOST]})
+    before = api.v2("GET", api.of("texts") + "/config")[1]["mount_config"]["mount_user"]
+    _, other = api.v2("PUT", api.of("texts") + "/config", {"description": "other"})
+    numbers = {"mount_config": {"mount_user": {"user_id": 8, "user_group_id": -1}}}
+    _, after = api.v2("PUT", api.of("texts") + "/config", numbers)
+
+    assert {"user_id": "7", "user_group_id": "-1"} == before == other["mount_config"]["mount_user"]
+    assert {"user_id": 8, "user_group_id": -1} == after["mount_config"]["mount_user"]
+
+
 def test_what_a_change_leaves_out_stays(api: Api) -> None:
     api.function("stays", mount_config={"mount_user": {"user_id": 8}, "func_mounts": [HOST]})
     revision = api.v2("GET", api.of("stays") + "/config")[1]["image_name"]
@@ -113,7 +125,25 @@ BAD: list[tuple[object, int, str, str]] = [
     ({"mount_user": 5}, 400, "FSS.1075", "mount_config.mount_user:"),
     *(
         ({"mount_user": {"user_id": value}}, 400, "FSS.1075", "mount_config.mount_user.user_id:")
-        for value in (0, 1000, 1002, -2, 65535, "5", 5.0, True)
+        for value in (
+            0,
+            1000,
+            1002,
+            -2,
+            65535,
+            "0",
+            "1000",
+            "1002",
+            "-2",
+            "65535",
+            "05",
+            " 5",
+            "5.0",
+            "٥",
+            "",
+            5.0,
+            True,
+        )
     ),
     ({"mount_user": {"mount_user_group_id": 0}}, 400, "FSS.1075", "mount_config.mount_user.mount_user_group_id:"),
     ({"mount_user": {"user_id": 5, "mount_user_id": 6}}, 400, "FSS.1075", "mount_config.mount_user:"),

@@ -73,6 +73,15 @@ def by_hand(
     return method, target, [*headers, (b"authorization", value)], body
 
 
+def by_scope(scope: bytes = b"20231114///sdk_request", signed: bytes | None = None) -> Signed:
+    """A request signed with the key that is derived for a scope; `signed` is another scope than the one it names."""
+    headers, names = [(b"x-sdk-date", DATE), (b"host", b"127.0.0.1:8080")], [b"host", b"x-sdk-date"]
+    canonical = canonical_request("POST", b"/v2/p1", headers, names, b"{}")
+    signature = sign(KEY.secret_key, DATE, canonical, scope if signed is None else signed)
+    value = b"SDK-HMAC-SHA256 Credential=AKIAX/%b, SignedHeaders=host;x-sdk-date, Signature=%b" % (scope, signature)
+    return "POST", b"/v2/p1", [*headers, (b"authorization", value)], b"{}"
+
+
 def replaced(headers: list[tuple[bytes, bytes]], name: bytes, *values: bytes) -> list[tuple[bytes, bytes]]:
     return [pair for pair in headers if pair[0] != name] + [(name, value) for value in values]
 
@@ -111,6 +120,49 @@ def test_request_without_host_among_the_signed_headers_is_accepted(keyring: Keyr
     request = by_hand(b"/v2/p1/fgs/functions?b=2&a=1", [b"accept", b"user-agent", b"x-sdk-date"], headers)
 
     assert keyring.authenticate(*request).name == "deploy"
+
+
+@pytest.mark.parametrize("scope", [b"20231114///sdk_request", b"20231114/eu-de/functiongraph/sdk_request"])
+def test_signature_with_a_derived_key_is_accepted(keyring: Keyring, scope: bytes) -> None:
+    assert keyring.authenticate(*by_scope(scope)).name == "deploy"
+
+
+def test_derived_key_is_that_of_the_go_library() -> None:
+    """Computed with the signer of gophertelekomcloud v0.9.3, for a request without headers of its own."""
+    headers = [(b"host", b"fgd.example"), (b"x-sdk-date", DATE)]
+    canonical = canonical_request("GET", b"/v2/p1/fgs/functions?marker=0", headers, [b"host", b"x-sdk-date"], b"")
+
+    assert b"a4e2b24525cbfe53d950d90eba76caf948f665090c2bac7617c490bc26730141" == sign(
+        "secret", DATE, canonical, b"20231114///sdk_request"
+    )
+
+
+@pytest.mark.parametrize(
+    "signed", [b"", b"20231113///sdk_request", b"20231114/a//sdk_request", b"20231114//a/sdk_request"]
+)
+def test_key_of_another_scope_is_refused(keyring: Keyring, signed: bytes) -> None:
+    with pytest.raises(Unauthorized, match="does not match"):
+        keyring.authenticate(*by_scope(signed=signed))
+
+
+def test_scope_of_another_day_than_the_date_is_refused(keyring: Keyring) -> None:
+    with pytest.raises(Unauthorized, match="not the day of X-Sdk-Date"):
+        keyring.authenticate(*by_scope(b"20231115///sdk_request"))
+
+
+def test_altered_request_with_a_derived_key_is_refused(keyring: Keyring) -> None:
+    method, target, headers, _ = by_scope()
+    value = dict(headers)[b"authorization"]
+
+    for other in (
+        ("PUT", target, headers, b"{}"), (method, b"/v2/p2", headers, b"{}"), (method, target, headers, b"[]"),
+        (method, target, replaced(headers, b"host", b"elsewhere"), b"{}"),
+        (method, target, replaced(headers, b"authorization", value.replace(b"///", b"/eu-de//")), b"{}"),
+        (method, target, replaced(headers, b"authorization", value.replace(
+            b"Credential=AKIAX/20231114///sdk_request", b"Access=AKIAX")), b"{}"),
+    ):  # fmt: skip
+        with pytest.raises(Unauthorized, match="does not match"):
+            keyring.authenticate(*other)
 
 
 def test_header_given_twice_is_one_line_per_value_sorted(keyring: Keyring) -> None:
@@ -221,6 +273,14 @@ def test_bad_dates(keyring: Keyring, values: tuple[bytes, ...], message: str) ->
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=host, Signature=" + b"A" * 64, "must be"),
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=host, Signature=" + b"a" * 63, "must be"),
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=host, Signature=" + b"a" * 65, "must be"),
+        (b"SDK-HMAC-SHA256 Credential=AKIAX, SignedHeaders=host, Signature=" + b"a" * 64, "must be"),
+        (b"SDK-HMAC-SHA256 Credential=AKIAX/20231114//sdk_request, SignedHeaders=host, Signature=" + b"a" * 64,
+         "must be"),
+        (b"SDK-HMAC-SHA256 Credential=/20231114///sdk_request, SignedHeaders=host, Signature=" + b"a" * 64, "must be"),
+        (b"SDK-HMAC-SHA256 Access=A, Credential=A/20231114///sdk_request, SignedHeaders=host, Signature=" + b"a" * 64,
+         "must be"),
+        (b"SDK-HMAC-SHA256 Credential=nobody/20231114///sdk_request, SignedHeaders=host, Signature=" + b"a" * 64,
+         "no such access key"),
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=Host, Signature=" + b"a" * 64, "lower case"),
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=host;;a, Signature=" + b"a" * 64, "lower case"),
         (b"SDK-HMAC-SHA256 Access=AKIAX, SignedHeaders=host;host, Signature=" + b"a" * 64, "twice"),

@@ -1,5 +1,6 @@
 """The disks of a function and the size of its /tmp: `mount_config`, `ephemeral_storage` (user guide, section 3.5)."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ _FIELD: Final = "mount_config"
 _STORAGE: Final = "ephemeral_storage"
 _STORAGE_MIB: Final = (512, 10240)
 _ID_MAX: Final = 65534
+_ID_TEXT: Final = re.compile(r"-1|[1-9][0-9]{0,4}")
 #: Root, and two ids that FunctionGraph keeps for itself.
 _TAKEN_IDS: Final = (0, 1000, 1002)
 _TEXT_MAX_CHARS: Final = 1100
@@ -56,9 +58,12 @@ class MountsFacet:
 
     def show(self, function: Function) -> Mapping[str, object]:
         config = None
-        if function.mounts or (function.mount_uid, function.mount_gid) != (-1, -1):
+        ids: list[int] | list[str] = [function.mount_uid, function.mount_gid]
+        if function.mounts or ids != [-1, -1]:
+            if function.mount_ids_text:
+                ids = [str(one) for one in ids]
             config = {
-                "mount_user": {"user_id": function.mount_uid, "user_group_id": function.mount_gid},
+                "mount_user": {"user_id": ids[0], "user_group_id": ids[1]},
                 "func_mounts": [
                     {
                         "mount_type": mount.kind,
@@ -75,25 +80,34 @@ class MountsFacet:
         return {_FIELD: config, _STORAGE: function.tmp_mib}
 
 
-def _user(user: object) -> dict[str, int]:
-    """`mount_user`, with the names of fields that either client uses."""
+def _user(user: object) -> dict[str, object]:
+    """`mount_user`, with the names of fields that either client uses.
+
+    The ids are numbers for the official SDK and texts in the reference of Open Telekom Cloud, whose Go client takes
+    nothing else: they are shown as they were sent.
+    """
     if user is None:
         return {}
     if not isinstance(user, dict):
         raise BadMountUser(f"{_FIELD}.mount_user: must be an object, not {rules.shown(user)}")
-    values = {}
+    values: dict[str, object] = {}
     for field, names in _USER_NAMES.items():
         given = {name: user[name] for name in names if user.get(name) is not None}
         if len(set(map(repr, given.values()))) > 1:
             raise BadMountUser(f"{_FIELD}.mount_user: {' and '.join(given)} are the same and must not differ")
         for name, value in given.items():
-            if type(value) is not int or not -1 <= value <= _ID_MAX or value in _TAKEN_IDS:
-                raise BadMountUser(
-                    f"{_FIELD}.mount_user.{name}: must be a number from -1 to {_ID_MAX}, but not 0, 1000 or 1002; "
-                    f"not {rules.shown(value)}"
-                )
-            values[field] = value
+            values[field] = _id(f"{_FIELD}.mount_user.{name}", value)
+            values["mount_ids_text"] = isinstance(value, str) or values.get("mount_ids_text", False)
     return values
+
+
+def _id(where: str, value: object) -> int:
+    number = int(value) if isinstance(value, str) and _ID_TEXT.fullmatch(value) else value
+    if type(number) is not int or not -1 <= number <= _ID_MAX or number in _TAKEN_IDS:
+        raise BadMountUser(
+            f"{where}: must be a number from -1 to {_ID_MAX}, but not 0, 1000 or 1002; not {rules.shown(value)}"
+        )
+    return number
 
 
 def _mount(where: str, one: object) -> FunctionMount:
