@@ -20,8 +20,6 @@ from time import perf_counter
 from typing import Final
 
 import trio
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
@@ -33,7 +31,6 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 
 from fgd.clock import new_request_id
 from fgd.gateway.answers import error_answer
@@ -41,16 +38,10 @@ from fgd.gateway.head import HEAD_END, BadHttp
 from fgd.gateway.http2_frames import ENHANCE_YOUR_CALM, FRAME_MAX_BYTES, Allowance, BadFrame, FrameScan
 from fgd.gateway.http2_head import AnswerFields, request_head
 from fgd.gateway.http2_inner import CANCEL, INTERNAL_ERROR, NO_ERROR, Gone, Inner
+from fgd.gateway.http2_state import State
 from fgd.gateway.hub import Hub
 
 _LOG = logging.getLogger("fgd.gateway")
-STREAMS_MAX: Final = 100
-#: Of all headers of a request with 32 bytes for each, as HTTP/2 counts; the gateway's own limits are lower.
-_HEADER_LIST_MAX_BYTES: Final = 32768
-#: What a client may send ahead: of one body, and of all of a connection.
-_WINDOW_BYTES: Final = 262144
-_CONNECTION_WINDOW_BYTES: Final = 524288
-_TABLE_MAX_BYTES: Final = 4096
 _READ_BYTES: Final = 16384
 #: While so much waits to go out, bodies of answers wait, and nothing is read.
 _OUT_MAX_BYTES: Final = 65536
@@ -63,11 +54,6 @@ _FAREWELL_S: Final = 1.0
 _REFUSED_STREAM: Final = 0x7
 _PROTOCOL_ERROR: Final = 0x1
 _NO_ROOM: Final = (503, "FSS.0503", "too many connections; try again")
-
-
-class _H2(H2Connection):
-    #: It remembers how streams ended, for frames that were under way.
-    MAX_CLOSED_STREAMS = 1000
 
 
 class Http2Client:
@@ -83,27 +69,7 @@ class Http2Client:
         self._hub = hub
         self._secure = secure
         self._connect = connect
-        self._h2 = h2 = _H2(
-            H2Configuration(
-                client_side=False,
-                header_encoding=None,
-                # `http2_head` checks what comes, and what goes out is the gateway's own.
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        h2.local_settings = Settings(
-            client=False,
-            initial_values={
-                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
-                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
-                SettingCodes.MAX_FRAME_SIZE: FRAME_MAX_BYTES,
-                SettingCodes.MAX_HEADER_LIST_SIZE: _HEADER_LIST_MAX_BYTES,
-            },
-        )
-        h2.decoder.max_header_list_size = _HEADER_LIST_MAX_BYTES
+        self._h2 = State()
         now_s = perf_counter()
         #: When it has been without a stream for too long.
         self.deadline_s = now_s + hub.config.idle_timeout_s
@@ -129,8 +95,7 @@ class Http2Client:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._write)
-            self._h2.initiate_connection()
-            self._h2.increment_flow_control_window(_CONNECTION_WINDOW_BYTES - 65535)
+            self._h2.begin()
             self._flush()
             if self._hub.draining:
                 self.drain()
@@ -223,9 +188,7 @@ class Http2Client:
         elif isinstance(event, WindowUpdated):
             self._windows_moved = True
         elif isinstance(event, RemoteSettingsChanged):
-            # The client's wish for a larger table would be our memory.
-            if self._h2.encoder.header_table_size > _TABLE_MAX_BYTES:
-                self._h2.encoder.header_table_size = _TABLE_MAX_BYTES
+            self._h2.bound_table()
             self._windows_moved = True
         elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
             self._leave()

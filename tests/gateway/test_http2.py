@@ -14,7 +14,7 @@ from h2.settings import SettingCodes
 
 from fgd.call import Outcome
 from fgd.gateway.api_event import BODY_MAX_BYTES
-from fgd.gateway.http2 import STREAMS_MAX
+from fgd.gateway.http2_state import STREAMS_MAX
 from tests.gateway.conftest import Start
 from tests.gateway.control import Control
 from tests.gateway.http2_client import Http2, dial

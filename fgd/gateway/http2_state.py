@@ -1,0 +1,59 @@
+"""The state of a connection of HTTP/2 as `h2` keeps it, with what a client is promised and what is remembered of it."""
+
+from typing import Final
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.settings import SettingCodes, Settings
+
+from fgd.gateway.http2_frames import FRAME_MAX_BYTES
+
+#: Streams at once; RFC 9113, section 6.5.2 asks for no fewer.
+STREAMS_MAX: Final = 100
+#: Of all headers of a request with 32 bytes for each, as HTTP/2 counts; the gateway's own limits are lower.
+_HEADER_LIST_MAX_BYTES: Final = 32768
+#: What a client may send ahead: of one body, and of all of a connection.
+_WINDOW_BYTES: Final = 262144
+_CONNECTION_WINDOW_BYTES: Final = 524288
+_FIRST_WINDOW_BYTES: Final = 65535
+_TABLE_MAX_BYTES: Final = 4096
+
+
+class State(H2Connection):
+    """The server's side of one connection."""
+
+    #: It remembers how streams ended, for frames that were under way.
+    MAX_CLOSED_STREAMS = 1000
+
+    def __init__(self) -> None:
+        super().__init__(
+            H2Configuration(
+                client_side=False,
+                header_encoding=None,
+                # `http2_head` checks what comes, and what goes out is the gateway's own.
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS_MAX,
+                SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW_BYTES,
+                SettingCodes.MAX_FRAME_SIZE: FRAME_MAX_BYTES,
+                SettingCodes.MAX_HEADER_LIST_SIZE: _HEADER_LIST_MAX_BYTES,
+            },
+        )
+        self.decoder.max_header_list_size = _HEADER_LIST_MAX_BYTES
+
+    def begin(self) -> None:
+        """Says what the client may do."""
+        self.initiate_connection()
+        self.increment_flow_control_window(_CONNECTION_WINDOW_BYTES - _FIRST_WINDOW_BYTES)
+
+    def bound_table(self) -> None:
+        """Keeps the table for heads of answers small: a client may ask for a larger one, and it is our memory."""
+        if self.encoder.header_table_size > _TABLE_MAX_BYTES:
+            self.encoder.header_table_size = _TABLE_MAX_BYTES
