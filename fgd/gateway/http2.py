@@ -3,7 +3,7 @@
 Theory of operation: `h2` keeps the protocol's state and does no I/O. One task reads, one writes, and every stream goes
 through a connection of HTTP/1.1 like any other (`http2_inner`), so that limits, credentials, framing, throttling and
 answers are decided in one place. Nothing is collected: of a request as much waits as its window lets in, of an answer
-as little as was read before the windows closed, and while what goes out waits for the client, nothing of it is read.
+as little as was read before the windows closed, and a client that takes nothing is at last not read any more.
 
 A client is ended that stays without a stream for `idle_timeout_s`, that takes nothing for `body_timeout_s`, or that
 gives up more streams than it lets be answered (each costs an invocation, and no wait).
@@ -43,8 +43,12 @@ from fgd.gateway.hub import Hub
 
 _LOG = logging.getLogger("fgd.gateway")
 _READ_BYTES: Final = 16384
-#: While so much waits to go out, bodies of answers wait, and nothing is read.
+#: When more frames than this begin in what was read, it is taken in portions.
+_MANY_FRAMES: Final = 64
+_PORTION_BYTES: Final = 2048
+#: While so much waits to go out, bodies of answers wait; while so much does (answers to frames), nothing is read.
 _OUT_MAX_BYTES: Final = 65536
+_UNREAD_MAX_BYTES: Final = 262144
 _IDLE_MAX: Final = 8
 #: Streams that were given up more than were answered.
 _CANCELLED_MAX: Final = 100
@@ -143,30 +147,42 @@ class Http2Client:
             if not data:
                 return
             try:
-                wait_s = self._allowance.take(self._scan.feed(data), perf_counter())
+                count = self._scan.feed(data)
+                wait_s = self._allowance.take(count, perf_counter())
                 if wait_s:
                     await trio.sleep(wait_s)
-                events = self._h2.receive_data(data)
+                # Many small frames hold up everybody else only for a few milliseconds at a time.
+                step = _READ_BYTES if count < _MANY_FRAMES else _PORTION_BYTES
+                for at in range(0, len(data), step):
+                    if at:
+                        await trio.lowlevel.checkpoint()
+                    self._take(data[at : at + step])
+                    if self._ending:
+                        return
             except BadFrame as error:
                 self.end(error.error_code)
                 return
             except ProtocolError:  # h2 has written the GOAWAY
                 self._leave()
                 return
-            for event in events:
-                self._handle(event)
-            for inner in self._dirty:
-                inner.push()
-            self._dirty.clear()
-            if self._windows_moved:
-                self._windows_moved = False
-                self._wake()
-            if self._cancelled > _CANCELLED_MAX:
-                self.end(ENHANCE_YOUR_CALM)
-            self._flush()
-            while len(self._out) > _OUT_MAX_BYTES and not self._ending:
+            while len(self._out) > _UNREAD_MAX_BYTES and not self._ending:
                 self._drained = trio.Event()
                 await self._drained.wait()
+
+    def _take(self, data: bytes) -> None:
+        """Does what some bytes ask for. ProtocolError, also when the connection was ended meanwhile."""
+        for event in self._h2.receive_data(data):
+            self._handle(event)
+            if self._cancelled > _CANCELLED_MAX:
+                self.end(ENHANCE_YOUR_CALM)
+                break
+        for inner in self._dirty:
+            inner.push()
+        self._dirty.clear()
+        if self._windows_moved:
+            self._windows_moved = False
+            self._wake()
+        self._flush()
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
@@ -272,9 +288,7 @@ class Http2Client:
         stream_id = inner.stream_id
         other = self._new_inner()
         if other is None:
-            del self._streams[stream_id]
             self._refuse(stream_id, inner.method == "HEAD", *_NO_ROOM)
-            inner.close()
             return
         inner.move_to(other)
         self._streams[stream_id] = other

@@ -17,8 +17,8 @@ from fgd.gateway.api_event import BODY_MAX_BYTES
 from fgd.gateway.http2_state import STREAMS_MAX
 from tests.gateway.conftest import Start
 from tests.gateway.control import Control
-from tests.gateway.http2_client import Http2, dial
-from tests.gateway.rig import PATH, TOKEN, Client, Rig
+from tests.gateway.http2_client import Http2, dial, unchecked
+from tests.gateway.rig import PATH, TOKEN, Client, Rig, request
 
 REFUSED_STREAM = 0x7
 CANCEL = 0x8
@@ -315,6 +315,25 @@ def test_a_connection_that_ended_meanwhile_costs_no_request(start: Start) -> Non
     assert 20 == len(rig.invoker.calls)
 
 
+def test_without_room_for_a_connection_that_ended_meanwhile_it_is_503(start: Start) -> None:
+    rig = start(tls=True, connections_max=1)
+    path = rig.publish("/a")
+    client = Http2(rig.api_address)
+    assert 200 == client.ask(path).status
+    rig.in_loop(lambda: next(iter(rig.gateway._connections)).close())
+    other = rig.client()
+    other.send(request("hold"))
+    rig.wait_until(lambda: len(rig.invoker.held) == 1)
+    refused = client.ask(path)
+
+    assert (503, "FSS.0503") == (refused.status, refused.code)
+    rig.in_loop(lambda: rig.invoker.finish(rig.invoker.held[0], Outcome(0, b"{}")))
+    assert 200 == other.answer().status
+    other.sock.close()
+    rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway.connections) == 0)
+    assert 200 == client.ask(path).status
+
+
 def test_a_large_answer_stays_behind_while_its_client_does_not_read(rig: Rig) -> None:
     path, fast = rig.publish("/big"), rig.publish("/fast")
     web(rig, body="x" * 5_000_000)
@@ -430,6 +449,19 @@ def test_a_drained_gateway_takes_no_streams_and_ends_clients_without(rig: Rig, c
     assert 200 == client.answer(first).status
     client.until_gone()
     assert (0, first) == client.goaway
+
+
+def test_a_client_whose_handshake_ends_too_late_is_told(rig: Rig) -> None:
+    with socket.create_connection(rig.api_address) as sock:
+        rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway._shaking) == 1)
+        assert rig.drain(1)
+        sock.settimeout(10)
+        with unchecked("h2").wrap_socket(sock) as secure:
+            received = b""
+            while piece := secure.recv(65536):
+                received += piece
+
+    assert b"\0\0\x08\x07\0\0\0\0\0" + bytes(8) == received[-17:]  # GOAWAY: no error, no stream
 
 
 def test_streams_finish_while_the_gateway_drains(rig: Rig, client: Http2) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import logging
 import os
-import random
 import socket
 import struct
 from collections.abc import Iterator
@@ -77,7 +76,8 @@ def test_a_smuggled_request_reaches_nobody(rig: Rig) -> None:
 def test_a_body_of_another_length_than_promised_ends_the_connection(rig: Rig, promised: str, body: bytes) -> None:
     client = Http2(rig.api_address)
     stream_id = client.begin(rig.publish("/a"), ("content-length", promised), method="POST", ended=False)
-    client.body(stream_id, body)
+    with contextlib.suppress(OSError):  # it may be closed already
+        client.body(stream_id, body)
     client.until_gone()
 
     assert client.goaway is not None
@@ -119,7 +119,8 @@ def test_what_the_gateway_refuses_is_refused_by_http_2_as_well(rig: Rig) -> None
 def flood(rig: Rig, data: bytes, times: int) -> int:
     """Sends frames as fast as they are taken, until a second passes in which none is; how many bytes were."""
     sent = 0
-    with dial(rig.api_address, "h2", timeout_s=1.0) as sock, contextlib.suppress(OSError):
+    with dial(rig.api_address, "h2") as sock, contextlib.suppress(OSError):
+        sock.settimeout(1.0)
         Background(sock)
         sock.sendall(START)
         for _ in range(times):
@@ -150,7 +151,8 @@ def test_a_flood_of_frames_is_read_slowly_or_ended(rig: Rig, data: bytes) -> Non
 
 def test_pings_whose_answers_nobody_reads_are_not_collected(rig: Rig) -> None:
     before = memory_bytes()
-    with dial(rig.api_address, "h2", timeout_s=0.5) as sock:
+    with dial(rig.api_address, "h2") as sock:
+        sock.settimeout(0.5)
         with pytest.raises(TimeoutError):
             sock.sendall(START + frame(PING, 0, 0, b"8 bytes.") * 1_000_000)
         assert memory_bytes() - before < 48 * 2**20
@@ -383,36 +385,6 @@ def test_nonsense_ends_its_connection_quietly(start: Start, caplog: pytest.LogCa
 
     assert 200 == Http2(rig.api_address).ask(path).status
     assert [] == [one.getMessage() for one in caplog.records if one.exc_info or one.levelno >= logging.ERROR]
-
-
-@pytest.mark.slow
-def test_random_frames_harm_nobody(rig: Rig) -> None:
-    dice = random.Random(20260727)
-    path = rig.publish("/a").encode()
-    good = b"\x82\x87\x41\x01a\x44" + bytes((len(path),)) + path
-    blocks = [good, good + b"\x0f\x0d\x011", good + b"\x00\x01a\x01b", b"\x82", dice.randbytes(30), b""]
-    for _ in range(150):
-        data = bytearray(START)
-        for number in range(dice.randrange(1, 40)):
-            kind = dice.choice((DATA, DATA, HEADERS, HEADERS, HEADERS, *range(11), 0x42))
-            stream_id = dice.choice((0, 1, 1, 3, 5, 2 * number + 1, 2 * number + 1, 2**31 - 1))
-            payload = (
-                dice.choice(blocks)
-                if kind in (HEADERS, CONTINUATION)
-                else dice.randbytes(dice.choice((0, 4, 5, 8, 8, 100)))
-            )
-            if kind == SETTINGS:
-                payload = struct.pack(">HI", dice.randrange(9), dice.choice((0, 1, 65535, 16384, 2**31 - 1, 2**32 - 1)))
-            data += frame(kind, dice.choice((0, 1, 4, 5, 5, 0x2D, dice.randrange(256))), stream_id, payload)
-        with dial(rig.api_address, "h2", timeout_s=0.2) as sock:
-            try:
-                sock.sendall(bytes(data))
-                while sock.recv(65536):
-                    pass
-            except OSError:
-                pass
-    rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway._shaking) == 0)
-    rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway.connections) == 0)
 
 
 def test_a_connection_cut_in_the_middle_is_nothing_to_log(rig: Rig) -> None:
