@@ -62,6 +62,7 @@ ONLY: dict[str, frozenset[str]] = {
     "hypercorn": frozenset({"api"}),
     "httptools": frozenset({"gateway"}),
     "h2": frozenset({"gateway"}),
+    "hpack": frozenset({"gateway"}),
     "cryptography": frozenset({"store"}),
     "yaml": frozenset({"control"}),
     "prometheus_client": frozenset({"metrics"}),

@@ -156,18 +156,18 @@ class Http2Client:
                 for at in range(0, len(data), step):
                     if at:
                         await trio.lowlevel.checkpoint()
-                    self._take(data[at : at + step])
+                    while len(self._out) > _UNREAD_MAX_BYTES and not self._ending:
+                        self._drained = trio.Event()
+                        await self._drained.wait()
                     if self._ending:
                         return
+                    self._take(data[at : at + step])
             except BadFrame as error:
                 self.end(error.error_code)
                 return
             except ProtocolError:  # h2 has written the GOAWAY
                 self._leave()
                 return
-            while len(self._out) > _UNREAD_MAX_BYTES and not self._ending:
-                self._drained = trio.Event()
-                await self._drained.wait()
 
     def _take(self, data: bytes) -> None:
         """Does what some bytes ask for. ProtocolError, also when the connection was ended meanwhile."""
@@ -176,8 +176,9 @@ class Http2Client:
             if self._cancelled > _CANCELLED_MAX:
                 self.end(ENHANCE_YOUR_CALM)
                 break
-        for inner in self._dirty:
-            inner.push()
+        if not self._ending:
+            for inner in self._dirty:
+                inner.push()
         self._dirty.clear()
         if self._windows_moved:
             self._windows_moved = False

@@ -28,8 +28,9 @@ ENHANCE_YOUR_CALM: Final = 0xB
 #: Frames that a client may send at once, and per second, that bring nothing.
 _FRAMES: Final = 1000
 _FRAMES_PER_S: Final = 500
-#: So many bytes of a body make up for a frame.
-_BYTES_PER_FRAME_SHIFT: Final = 8
+#: So many bytes of a body make up for a frame, and so many of headers cost one more: to unpack 26 KB takes 15 ms.
+_BODY_SHIFT: Final = 8
+_HEADERS_SHIFT: Final = 9
 
 
 class BadFrame(Exception):
@@ -52,7 +53,7 @@ class FrameScan:
         self._settings = 0
 
     def feed(self, data: bytes) -> int:
-        """How many frames begin there, less what bytes of bodies make up for; may be negative.
+        """What they cost of the allowance; negative where bytes of bodies make up for more.
 
         Raises:
             BadFrame: the connection is to be ended.
@@ -68,8 +69,10 @@ class FrameScan:
             kind = data[at + 3]
             count += 1
             if kind == _DATA:
-                count -= length >> _BYTES_PER_FRAME_SHIFT
+                count -= length >> _BODY_SHIFT
             else:
+                if kind in (_HEADERS, _CONTINUATION):
+                    count += length >> _HEADERS_SHIFT
                 self._check(kind, data[at + 4], length)
             at += _HEAD_BYTES + length
         if at < size:

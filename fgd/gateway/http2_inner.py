@@ -3,7 +3,7 @@
 Theory of operation: one request at a time, and when it was answered whole, the next stream of the same client may have
 it. What the client sends is written at once as far as the socket takes it; the rest waits here, and the client's
 window opens by what was written, so that no more than a window ever waits. The answer is read by a task that lives as
-long as the socket, and only as far as the client's windows are open. When the client gives a stream up, the socket is
+long as the socket, and not further than the client's windows are open. When the client gives a stream up, the socket is
 closed, which is what the gateway knows of clients that go away.
 """
 
@@ -239,7 +239,6 @@ class Inner:
                 await self._send(piece, done)
             if done:
                 return True
-            await self._room()
             data = await self._receive()
             if not data:
                 if reader is not None or left is not None:

@@ -100,6 +100,13 @@ class Http2:
             return False
         return True
 
+    def forget_limit(self) -> None:
+        """Opens more streams than the server wants from now on."""
+        while SettingCodes.MAX_CONCURRENT_STREAMS not in self.settings:
+            self.pump()
+        self.h2.remote_settings.update({SettingCodes.MAX_CONCURRENT_STREAMS: 1_000_000})
+        self.h2.remote_settings.acknowledge()
+
     def begin(
         self,
         path: str,

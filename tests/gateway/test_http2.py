@@ -191,6 +191,15 @@ def test_status_headers_and_binary_bodies(rig: Rig, client: Http2) -> None:
     assert all(name == name.lower() for name, _ in fields)
 
 
+def test_an_answer_may_have_long_headers(rig: Rig, client: Http2) -> None:
+    path = rig.publish("/a")
+    web(rig, headers={"x-a": "x" * 30_000}, body="body")
+
+    for _ in range(3):
+        answer = client.ask(path)
+        assert ("x" * 30_000, b"body") == (answer.headers["x-a"], answer.body)
+
+
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
 def test_answers_without_a_body(rig: Rig, client: Http2, method: str, status: int) -> None:
     path = rig.publish("/a")

@@ -41,6 +41,11 @@ def test_bodies_in_large_pieces_make_up_for_frames() -> None:
     assert 1 == scan(frame(DATA, 1, 1))
 
 
+def test_headers_cost_by_their_size() -> None:
+    assert 1 == scan(frame(HEADERS, 4, 1, b"x" * 500))
+    assert 1 + 32 == scan(frame(HEADERS, 4, 1, b"x" * 16384))
+
+
 def test_a_frame_over_the_agreed_length_is_refused_by_its_head() -> None:
     assert scan(frame(DATA, 0, 1, b"x" * FRAME_MAX_BYTES)[:9]) < 0
     with pytest.raises(BadFrame) as refused:
@@ -51,8 +56,8 @@ def test_a_frame_over_the_agreed_length_is_refused_by_its_head() -> None:
 
 def test_a_header_block_is_bounded_over_all_its_frames() -> None:
     block = frame(HEADERS, 0, 1, b"x" * 1000) + frame(CONTINUATION, 0, 1, b"x" * 1000) * 50
-    assert 51 == scan(block)
-    assert 102 == scan(block + block)  # each has its own
+    assert 51 + 51 == scan(block)
+    assert 2 * (51 + 51) == scan(block + block)  # each has its own
     with pytest.raises(BadFrame) as refused:
         scan(block + frame(CONTINUATION, 0, 1, b"x" * 1000) * (BLOCK_MAX_BYTES // 1000 - 50))
 

@@ -158,6 +158,31 @@ def test_pings_whose_answers_nobody_reads_are_not_collected(rig: Rig) -> None:
         assert memory_bytes() - before < 48 * 2**20
 
 
+def test_answers_without_bodies_that_nobody_reads_are_not_collected(rig: Rig) -> None:
+    """No window holds heads back."""
+    path = rig.publish("/a")
+    rig.invoker.answer = b'{"statusCode":204,"headers":{"x-a":"' + b"x" * 8000 + b'"}}'
+    client = Http2(rig.api_address)
+    client.forget_limit()
+    (slow,) = rig.in_loop(lambda: list(rig.gateway._http2))
+    calls = 0
+    while len(slow._out) < 262_144:
+        for _ in range(STREAMS_MAX // 2):
+            client.begin(path)
+        calls += STREAMS_MAX // 2
+        rig.wait_until(lambda: len(rig.invoker.calls) == calls or len(slow._out) > 262_144)  # noqa: B023 - for now
+    for _ in range(STREAMS_MAX // 2):
+        client.begin(path)
+    rig.wait_until(lambda: not slow._streams)
+    calls, waiting = len(rig.invoker.calls), len(slow._out)
+    other = Http2(rig.api_address)
+    for _ in range(50):
+        assert 204 == other.ask(path).status
+    assert (calls + 50, waiting) == (len(rig.invoker.calls), len(slow._out))
+    assert waiting < 262_144 + STREAMS_MAX * 8200
+    rig.invoker.answer = b'{"statusCode":200}'
+
+
 def test_rapid_resets_end_the_connection(rig: Rig) -> None:
     path = rig.publish("/hold", function="hold")
     client = Http2(rig.api_address)
@@ -204,9 +229,7 @@ def test_a_client_that_cancels_now_and_then_stays(rig: Rig) -> None:
 def test_streams_over_the_promised_number_end_the_connection(rig: Rig) -> None:
     path = rig.publish("/hold", function="hold")
     client = Http2(rig.api_address)
-    client.pump()
-    client.h2.remote_settings.update({3: 10_000})
-    client.h2.remote_settings.acknowledge()
+    client.forget_limit()
     for _ in range(STREAMS_MAX + 1):
         client.begin(path)
     client.until_gone()
@@ -338,8 +361,11 @@ def test_a_client_that_does_not_read_does_not_hold_up_the_end(start: Start) -> N
     for _ in range(10):
         client.begin(path)
     rig.wait_until(lambda: len(rig.invoker.calls) == 10)
+    held = rig.in_loop(lambda: rig.gateway.body_bytes)
 
     assert False is rig.drain(0.2)  # and the fixture sees that the gateway ends
+    assert held > 40_000_000
+    assert rig.in_loop(lambda: rig.gateway.body_bytes) > 40_000_000  # counted there, not collected for the client
 
 
 # Nonsense
