@@ -202,10 +202,7 @@ class Http2Client:
                 self._cancelled += 1
                 inner.close()
                 self._end_if_done()
-        elif isinstance(event, WindowUpdated):
-            self._windows_moved = True
-        elif isinstance(event, RemoteSettingsChanged):
-            self._h2.bound_table()
+        elif isinstance(event, WindowUpdated | RemoteSettingsChanged):
             self._windows_moved = True
         elif isinstance(event, ConnectionTerminated):  # h2 sends nothing after that
             self._leave()

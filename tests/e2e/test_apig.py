@@ -27,6 +27,7 @@ from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
 from fgd.testing.host import eventually
 from tests.e2e.signing import signed_headers
+from tests.gateway.http2_client import Http2
 
 #: As the guide has it, section 5.3.
 GUIDE = """\
@@ -281,24 +282,26 @@ def instances(daemon: DaemonProcess) -> int:
 def test_requests_by_http_2_are_answered_while_the_daemon_stops(
     node: tuple[DaemonProcess, Client, Keys, Path],
 ) -> None:
-    daemon, _, keys, folder = node
+    daemon, _, keys, _ = node
     with contextlib.closing(daemon.client(keys)) as client:
         client.deploy("slow-2", SLOW)
     url = publish(daemon, "slow-2", "API_slow2", auth="NONE", path="/slow2")
-    context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
-    lengths: list[int] = []
-    with httpx.Client(http2=True, http1=False, verify=context, timeout=ENOUGH_S) as http:
-        assert 1_000_000 == len(http.get(url).content)
-        before = instances(daemon)
-        threads = [threading.Thread(target=lambda: lengths.append(len(http.get(url).content))) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        assert eventually(lambda: instances(daemon) == before + 2, 5)
-        status = daemon.stop()
-        for thread in threads:
-            thread.join()
+    host, port = url.split("/")[2].split(":")
+    http = Http2((host, int(port)), timeout_s=ENOUGH_S)
+    path = "/" + url.split("/", 3)[3]
+    assert 1_000_000 == len(http.ask(path).body)
+    before = instances(daemon)
+    streams = [http.begin(path) for _ in range(3)]
+    assert eventually(lambda: instances(daemon) == before + 2, 5)
+    codes: list[int] = []
+    stopping = threading.Thread(target=lambda: codes.append(daemon.stop()))
+    stopping.start()
+    http.until_gone()
+    stopping.join()
+    http.close()
     daemon.start()
 
-    assert 0 == status
-    assert [1_000_000] * 3 == lengths
+    assert [0] == codes
+    assert [(True, 1_000_000)] * 3 == [(http.heard[one].ended, len(http.heard[one].body)) for one in streams]
+    assert (0, streams[-1]) == http.goaway
     assert "Traceback" not in daemon.log_file.read_text("utf-8")

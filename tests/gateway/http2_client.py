@@ -1,10 +1,10 @@
 """A blocking client that speaks HTTP/2 by TLS, and lets a test send whatever it wants."""
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -213,18 +213,26 @@ class Http2:
         self.sock.close()
 
 
-class Background(threading.Thread):
-    """Reads on behind the test's back, so that a flood is not held up by answers to it."""
+def pour(sock: ssl.SSLSocket, data: bytes, times: int = 1, patience_s: float = 0.5) -> int:
+    """Sends that so often, as fast as it is taken, and reads what comes, until nothing moves any more; how many bytes
+    were taken.
 
-    def __init__(self, sock: ssl.SSLSocket) -> None:
-        super().__init__(daemon=True)
-        self._sock = sock
-        self.count = 0
-        self.start()
-
-    def run(self) -> None:
-        try:
-            while data := self._sock.recv(65536):
-                self.count += len(data)
-        except (OSError, ssl.SSLError):
-            return
+    All by one thread: two at once on one connection corrupt the memory of Python 3.12.
+    """
+    sock.setblocking(False)
+    sent, size = 0, len(data) * times
+    with contextlib.suppress(ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        while True:
+            moved = False
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if not sock.recv(65536):
+                    break
+                moved = True
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                if count := sock.send(data[sent % len(data) :]) if sent < size else 0:
+                    sent += count
+                    moved = True
+            writing = [sock] if sent < size else []
+            if not moved and not any(select.select([sock], writing, [], patience_s)):
+                break
+    return sent

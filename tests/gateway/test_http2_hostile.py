@@ -13,7 +13,7 @@ import pytest
 
 from fgd.gateway.http2_state import STREAMS_MAX
 from tests.gateway.conftest import Start
-from tests.gateway.http2_client import PREFACE, Background, Http2, dial, frame
+from tests.gateway.http2_client import PREFACE, Http2, dial, frame, pour
 from tests.gateway.rig import PATH, TOKEN, Rig
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -116,19 +116,6 @@ def test_what_the_gateway_refuses_is_refused_by_http_2_as_well(rig: Rig) -> None
 # Floods
 
 
-def flood(rig: Rig, data: bytes, times: int) -> int:
-    """Sends frames as fast as they are taken, until a second passes in which none is; how many bytes were."""
-    sent = 0
-    with dial(rig.api_address, "h2") as sock, contextlib.suppress(OSError):
-        sock.settimeout(1.0)
-        Background(sock)
-        sock.sendall(START)
-        for _ in range(times):
-            sock.sendall(data)
-            sent += len(data)
-    return sent
-
-
 FLOODS = {
     "ping": frame(PING, 0, 0, b"8 bytes.") * 500,
     "settings": frame(SETTINGS, 0, 0) * 500,
@@ -143,7 +130,9 @@ FLOODS = {
 @pytest.mark.parametrize("data", FLOODS.values(), ids=FLOODS)
 def test_a_flood_of_frames_is_read_slowly_or_ended(rig: Rig, data: bytes) -> None:
     before = memory_bytes()
-    sent = flood(rig, data, 4000)
+    with dial(rig.api_address, "h2") as sock:
+        sock.sendall(START)
+        sent = pour(sock, data, 4000)
 
     assert sent < 4000 * len(data)  # 2,000,000 frames
     assert memory_bytes() - before < 24 * 2**20
@@ -154,7 +143,9 @@ def test_pings_whose_answers_nobody_reads_are_not_collected(rig: Rig) -> None:
     with dial(rig.api_address, "h2") as sock:
         sock.settimeout(0.5)
         with pytest.raises(TimeoutError):
-            sock.sendall(START + frame(PING, 0, 0, b"8 bytes.") * 1_000_000)
+            sock.sendall(START)
+            for _ in range(1000):
+                sock.sendall(frame(PING, 0, 0, b"8 bytes.") * 1000)
         assert memory_bytes() - before < 48 * 2**20
 
 
@@ -242,11 +233,9 @@ def test_an_endless_header_block_ends_the_connection(rig: Rig) -> None:
     before = memory_bytes()
     for piece in (frame(CONTINUATION, 0, 1, b"\0" * 16384), frame(CONTINUATION, 0, 1)):
         with dial(rig.api_address, "h2") as sock:
-            heard = Background(sock)
-            with contextlib.suppress(OSError):
-                sock.sendall(START + frame(HEADERS, 0, 1, b"\x82") + piece * 5000)
-            heard.join(5)
-            assert not heard.is_alive()
+            sock.sendall(START + frame(HEADERS, 0, 1, b"\x82"))
+            pour(sock, piece, 5000)
+            rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway._shaking) == 0)
     assert memory_bytes() - before < 24 * 2**20
 
 
@@ -289,7 +278,7 @@ def test_a_large_table_for_answers_is_not_ours(rig: Rig) -> None:
         assert 200 == client.ask(path).status
 
     one = next(iter(rig.in_loop(lambda: list(rig.gateway._http2))))
-    assert one._h2.encoder.header_table_size <= 4096
+    assert 0 == len(one._h2.encoder.header_table.dynamic_entries)
     assert len(one._h2._closed_streams) <= 1000
 
 
@@ -405,9 +394,8 @@ def test_nonsense_ends_its_connection_quietly(start: Start, caplog: pytest.LogCa
     rig = start(tls=True, idle_timeout_s=0.4)
     path = rig.publish("/a")
     with dial(rig.api_address, "h2") as sock:
-        sock.sendall(data)
-        Background(sock).join(5)
-    rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway._shaking) == 0)
+        pour(sock, data, patience_s=5.0)
+        rig.wait_until(lambda: rig.in_loop(lambda: rig.gateway._shaking) == 0)
 
     assert 200 == Http2(rig.api_address).ask(path).status
     assert [] == [one.getMessage() for one in caplog.records if one.exc_info or one.levelno >= logging.ERROR]
