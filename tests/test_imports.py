@@ -61,6 +61,8 @@ ONLY: dict[str, frozenset[str]] = {
     "quart_trio": frozenset({"api"}),
     "hypercorn": frozenset({"api"}),
     "httptools": frozenset({"gateway"}),
+    "h2": frozenset({"gateway"}),
+    "hpack": frozenset({"gateway"}),
     "cryptography": frozenset({"store"}),
     "yaml": frozenset({"control"}),
     "prometheus_client": frozenset({"metrics"}),

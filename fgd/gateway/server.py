@@ -28,6 +28,7 @@ from fgd.gateway.entry import Entry
 from fgd.gateway.forward import Forwarding
 from fgd.gateway.head import Head
 from fgd.gateway.http import Connection
+from fgd.gateway.http2 import Http2Client
 from fgd.gateway.hub import Router
 from fgd.gateway.peer import admin_peer, group_id
 from fgd.gateway.pump import pump
@@ -109,8 +110,9 @@ class Gateway:
         self._tls = tls and TlsClients(tls, time_s, config.header_timeout_s, self._connect_inside, self.doors.left)
         #: Connections without a request in work, those that wait longest last; made by the tick.
         self._evictable: list[Connection] = []
-        #: Clients at listeners that speak TLS.
+        #: Clients at listeners that speak TLS, and those of them that have chosen HTTP/2.
         self._shaking = 0
+        self._http2: set[Http2Client] = set()
         self._nursery: trio.Nursery | None = None
         self._control_path = ""
         self._admin_gid = group_id(config.group)
@@ -154,13 +156,16 @@ class Gateway:
         """Takes no new connections and lets requests in work finish; tells whether all did in time."""
         self.draining = True
         self._stop_listening()
+        for client in list(self._http2):
+            client.drain()
+        self.reactor.drain()  # what has come already is a request in work, and no connection without one
         with trio.move_on_after(timeout_s):
-            while self._connections:
+            while self._connections or self._http2:
                 for connection in list(self._connections):
                     if connection.state == HEAD and not connection.reading:
                         connection.close()
                 await trio.sleep(_DRAIN_POLL_S)
-        return not self._connections
+        return not self._connections and not self._http2
 
     # Connections
 
@@ -247,8 +252,16 @@ class Gateway:
             self._connections.add(Connection(self, theirs, host, None, entrance))
             return ours
 
+        async def serve_http2(secure: "trio.SSLStream[trio.SocketStream]") -> None:
+            client = Http2Client(self, secure, connect)
+            self._http2.add(client)
+            try:
+                await client.serve()
+            finally:
+                self._http2.discard(client)
+
         try:
-            await unwrap(sock, context, self.config.header_timeout_s, connect)
+            await unwrap(sock, context, self.config.header_timeout_s, connect, serve_http2)
         except Exception:  # what a client says must not end the gateway, whatever OpenSSL makes of it
             _LOG.exception("a client that speaks TLS was let go")
         finally:
@@ -304,6 +317,8 @@ class Gateway:
         for connection in [one for one in self._connections if one.deadline_s < now_s]:
             if connection.state != CLOSED:
                 connection.on_deadline()
+        for client in [one for one in self._http2 if one.deadline_s < now_s]:
+            client.end()
         if 2 * len(self._connections) >= self.config.connections_max:
             idle = [one for one in self._connections if one.evictable]
             idle.sort(key=lambda one: one.deadline_s, reverse=True)

@@ -1,14 +1,15 @@
 """Takes TLS off: between a client that speaks it and a connection of the gateway that does not.
 
-A task per client, unlike everything else here. It is for functions that were written for an `https` endpoint and come
-by the door of their sandbox; requests that count come without it.
+A task per client, unlike everything else here. It is for listeners with TLS, where a client may choose HTTP/2
+(`fgd.gateway.http2`), and for functions that were written for an `https` endpoint and come by the door of their
+sandbox; requests that count come without it.
 """
 
 import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -16,8 +17,12 @@ import trio
 _LOG = logging.getLogger("fgd.gateway")
 #: The first byte of a TLS client: a handshake record. No request begins with it.
 CLIENT_HELLO: Final = 0x16
+#: The name of HTTP/2 in handshakes.
+HTTP2: Final = "h2"
 _CHUNK_BYTES: Final = 65536
 _FAREWELL_S: Final = 1.0
+
+type ServeHttp2 = Callable[["trio.SSLStream[trio.SocketStream]"], Awaitable[None]]
 
 
 def speaks_tls(sock: socket.socket) -> bool:
@@ -55,7 +60,8 @@ class Certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(*self._paths)
-        context.set_alpn_protocols(["http/1.1"])
+        context.options |= ssl.OP_NO_RENEGOTIATION  # as HTTP/2 wants it
+        context.set_alpn_protocols([HTTP2, "http/1.1"])
         return context
 
 
@@ -111,7 +117,11 @@ class TlsClients:
 
 
 async def unwrap(
-    client: socket.socket, context: ssl.SSLContext, handshake_s: float, connect: Callable[[], socket.socket | None]
+    client: socket.socket,
+    context: ssl.SSLContext,
+    handshake_s: float,
+    connect: Callable[[], socket.socket | None],
+    serve_http2: ServeHttp2 | None = None,
 ) -> None:
     """Speaks TLS with a client until either side ends; then both are closed.
 
@@ -119,6 +129,7 @@ async def unwrap(
         client: non-blocking; it belongs to this task from now on.
         handshake_s: a client that takes longer for its handshake is cut off.
         connect: gives the other side, once there is a client; None when there is no room.
+        serve_http2: serves a client that has chosen HTTP/2, which the context must offer.
     """
     with contextlib.closing(trio.socket.from_stdlib_socket(client)) as sock:
         secure = trio.SSLStream(trio.SocketStream(sock), context, server_side=True, https_compatible=True)
@@ -127,17 +138,20 @@ async def unwrap(
                 await secure.do_handshake()
         except (trio.BrokenResourceError, trio.TooSlowError):
             return
-        other = connect()
-        if other is None:
-            return
-        with contextlib.closing(trio.socket.from_stdlib_socket(other)) as inner:
-            plain = trio.SocketStream(inner)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_pump, secure, plain, nursery.cancel_scope)
-                nursery.start_soon(_pump, plain, secure, nursery.cancel_scope)
-            # The end as TLS wants it, so that the client can tell it from a cut; as far as it still listens.
-            with trio.move_on_after(_FAREWELL_S), contextlib.suppress(trio.BrokenResourceError):
-                await secure.aclose()
+        if serve_http2 is not None and secure.selected_alpn_protocol() == HTTP2:
+            await serve_http2(secure)
+        else:
+            other = connect()
+            if other is None:
+                return
+            with contextlib.closing(trio.socket.from_stdlib_socket(other)) as inner:
+                plain = trio.SocketStream(inner)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(_pump, secure, plain, nursery.cancel_scope)
+                    nursery.start_soon(_pump, plain, secure, nursery.cancel_scope)
+        # The end as TLS wants it, so that the client can tell it from a cut; as far as it still listens.
+        with trio.move_on_after(_FAREWELL_S), contextlib.suppress(trio.BrokenResourceError):
+            await secure.aclose()
 
 
 async def _pump(source: trio.abc.ReceiveStream, target: trio.abc.SendStream, both: trio.CancelScope) -> None:

@@ -1,13 +1,16 @@
 """Published APIs of a real daemon: the guide's example by curl, every way to prove who one is, TLS, what survives."""
 
 import base64
+import contextlib
 import json
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import requests
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
@@ -24,6 +27,7 @@ from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
 from fgd.testing.host import eventually
 from tests.e2e.signing import signed_headers
+from tests.gateway.http2_client import Http2
 
 #: As the guide has it, section 5.3.
 GUIDE = """\
@@ -237,3 +241,67 @@ def test_apis_by_tls_with_a_certificate_that_changes(node: tuple[DaemonProcess, 
     again = daemon.cli("triggers", "url", "API_tls").stdout.strip()
     assert 200 == requests.get(again, verify=pem, timeout=ENOUGH_S).status_code
     assert client.project_id in urn
+
+
+def test_the_same_function_by_http_2_and_by_http_1_1(node: tuple[DaemonProcess, Client, Keys, Path]) -> None:
+    daemon, _, keys, folder = node
+    with contextlib.closing(daemon.client(keys)) as client:
+        client.deploy("mirror-2", MIRROR)
+    url = publish(daemon, "mirror-2", "API_http2", auth="NONE", path="/http2")
+    context = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+    events = {}
+    for version, http2 in (("HTTP/2", True), ("HTTP/1.1", False)):
+        with httpx.Client(http2=http2, http1=not http2, verify=context, timeout=ENOUGH_S) as http:
+            answers = [http.post(url + "/a?b=c", content=b"\0" * 100_000) for _ in range(3)]
+        assert [(version, 200)] * 3 == [(one.http_version, one.status_code) for one in answers]
+        events[version] = answers[-1].json()
+        events[version]["requestContext"].pop("requestId")
+        events[version]["headers"].pop("x-request-id")
+    curl = ["curl", "-s", "--http2", "--cacert", str(folder / "cert.pem"), "-w", "%{http_version} %{http_code}"]
+    by_curl = subprocess.run([*curl, "-o", "/dev/null", url], check=True, capture_output=True, timeout=ENOUGH_S)
+
+    assert events["HTTP/2"] == events["HTTP/1.1"]
+    assert ("/http2/a", "https") == (events["HTTP/2"]["path"], events["HTTP/2"]["headers"]["x-forwarded-proto"])
+    assert b"\0" * 100_000 == base64.b64decode(events["HTTP/2"]["body"])
+    assert b"2 200" == by_curl.stdout
+    assert "Traceback" not in daemon.log_file.read_text("utf-8")
+
+
+SLOW = """\
+import time
+def handler(event, context):
+    time.sleep(2)
+    return {"statusCode": 200, "body": "x" * 1000000}
+"""
+
+
+def instances(daemon: DaemonProcess) -> int:
+    return sum(daemon.admin("GET", "/fgd/v1/status").json()["instances"].values())
+
+
+def test_requests_by_http_2_are_answered_while_the_daemon_stops(
+    node: tuple[DaemonProcess, Client, Keys, Path],
+) -> None:
+    daemon, _, keys, _ = node
+    with contextlib.closing(daemon.client(keys)) as client:
+        client.deploy("slow-2", SLOW)
+    url = publish(daemon, "slow-2", "API_slow2", auth="NONE", path="/slow2")
+    host, port = url.split("/")[2].split(":")
+    http = Http2((host, int(port)), timeout_s=ENOUGH_S)
+    path = "/" + url.split("/", 3)[3]
+    assert 1_000_000 == len(http.ask(path).body)
+    before = instances(daemon)
+    streams = [http.begin(path) for _ in range(3)]
+    assert eventually(lambda: instances(daemon) == before + 2, 5)
+    codes: list[int] = []
+    stopping = threading.Thread(target=lambda: codes.append(daemon.stop()))
+    stopping.start()
+    http.until_gone()
+    stopping.join()
+    http.close()
+    daemon.start()
+
+    assert [0] == codes
+    assert [(True, 1_000_000)] * 3 == [(http.heard[one].ended, len(http.heard[one].body)) for one in streams]
+    assert (0, streams[-1]) == http.goaway
+    assert "Traceback" not in daemon.log_file.read_text("utf-8")

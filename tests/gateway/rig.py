@@ -261,6 +261,8 @@ class Rig:
         self._certificate = tls
         #: Of a listener with published APIs alone, with TLS where there is a certificate.
         self.api_address = ("127.0.0.1", 0)
+        #: Of a listener with everything, with TLS.
+        self.secure_address = ("127.0.0.1", 0)
         self.directory = FakeDirectory()
         self.invoker = FakeInvoker()
         self.queue = FakeQueue()
@@ -307,10 +309,14 @@ class Rig:
         self.address = tcp.getsockname()
         other = socket.create_server(("127.0.0.1", 0))
         self.api_address = other.getsockname()
-        with tcp, other, admin, self._scope:
+        secure = socket.create_server(("127.0.0.1", 0))
+        self.secure_address = secure.getsockname()
+        with tcp, other, secure, admin, self._scope:
             async with trio.open_nursery() as nursery:
                 listeners = [Listener(tcp), Listener(admin, admin=True)]
                 listeners.append(Listener(other, secure=self._certificate is not None, apis_only=True))
+                if self._certificate is not None:
+                    listeners.append(Listener(secure, secure=True))
                 await nursery.start(self.gateway.serve, listeners, self._control_path)
                 self._started.put(None)
         reactor.close()

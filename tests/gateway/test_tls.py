@@ -127,5 +127,17 @@ def test_without_room_the_client_is_let_go(context: ssl.SSLContext) -> None:
     assert [b""] == ended
 
 
+def test_inside_of_sandboxes_http_2_is_not_offered(context: ssl.SSLContext) -> None:
+    def client(sock: socket.socket) -> str | None:
+        offering = _unchecked()
+        offering.set_alpn_protocols(["h2", "http/1.1"])
+        with offering.wrap_socket(sock) as secure:
+            secure.sendall(b"bye")
+            secure.recv(3)
+            return secure.selected_alpn_protocol()
+
+    assert None is run(context, client)
+
+
 def test_no_http_request_begins_like_tls() -> None:
     assert not chr(CLIENT_HELLO).isprintable()
