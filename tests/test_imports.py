@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
     frozenset({"errors", "units", "clock", "log", "shares", "zones", "route"}),
-    # networks as the settings name them
-    frozenset({"network"}),
+    # networks and streams as the settings name them
+    frozenset({"network", "stream"}),
     # frozen data, parsed once
     frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),

@@ -1,0 +1,124 @@
+"""The kind `DIS`: the notification becomes a record of a stream. `{"stream_name": "NAME"}`
+
+A record counts as delivered when all in-sync replicas of its partition have it. Its key is the request id, the same
+for each try. Producers are kept, one for each stream, since a connection to brokers takes longer than a record.
+"""
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import trio
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from fgd.plugin import BadDestination, Delivery, Node, Stream, StreamNotFound, Undeliverable
+from fgd_dis.brokers import brokers_of
+from fgd_kafka.connection import Unreachable, told
+
+_NAME_MAX: Final = 64
+#: Of the time for a delivery, what a record may have: that it failed shall be known before the time is over.
+_SHARE: Final = 0.8
+_LOOK_S: Final = 0.1
+#: A topic that is not there is told after this, and looked for again with the next try.
+_TOPIC_MS: Final = 2000
+
+
+class StreamDestination:
+    """Writes records; the settings are the stream."""
+
+    kind = "DIS"
+
+    def __init__(self, node: Node) -> None:
+        self._config = node.config
+        self._writers: dict[str, _Writer] = {}
+        #: Deliveries run in threads.
+        self._lock = threading.Lock()
+
+    def parse(self, param: Mapping[str, Any]) -> Stream:
+        for field in param:
+            if field != "stream_name":
+                raise BadDestination(f"{field[:40]}: there is no such field; there is stream_name")
+        name = param.get("stream_name")
+        if not isinstance(name, str) or not 0 < len(name) <= _NAME_MAX:
+            raise BadDestination(f"stream_name: must be a string of 1 to {_NAME_MAX} characters")
+        try:
+            return self._config.stream(name)
+        except StreamNotFound as error:
+            raise BadDestination(str(error)) from error
+
+    async def deliver(self, delivery: Delivery, settings: Stream) -> None:
+        writer = await trio.to_thread.run_sync(self._writer, settings)
+        try:
+            await writer.write(settings.topic, delivery.request_id, delivery.document)
+        finally:
+            if writer.broken:
+                with self._lock:
+                    if self._writers.get(settings.name) is writer:
+                        del self._writers[settings.name]
+
+    def _writer(self, stream: Stream) -> "_Writer":
+        with self._lock:
+            writer = self._writers.get(stream.name)
+            if writer is None:
+                timeout_s = self._config.delivery_timeout_s * _SHARE
+                writer = self._writers[stream.name] = _Writer(brokers_of(stream).producer_options(timeout_s))
+            return writer
+
+
+class _Writer:
+    """A producer that many deliveries use at once."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        #: Whether another must take its place: it has failed for good, or with a password that may be a new one by now.
+        self.broken = False
+        self._trouble = ""
+        self._producer = Producer({**options, "topic.metadata.propagation.max.ms": _TOPIC_MS, "error_cb": self._failed})
+
+    async def write(self, topic: str, key: str, value: bytes) -> None:
+        """Returns when the brokers have acknowledged the record.
+
+        Raises:
+            Undeliverable: it is too large for them.
+            Unreachable: they did not take it.
+        """
+        results: list[KafkaError | None] = []
+        over = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+
+        def written(problem: KafkaError | None, message: Message) -> None:
+            results.append(problem)
+            with suppress(trio.RunFinishedError):  # the delivery has given up, and its thread is gone
+                token.run_sync_soon(over.set)
+
+        try:
+            self._producer.produce(topic, value, key, on_delivery=written)
+        except KafkaException as error:
+            results.append(error.args[0])
+        except BufferError as error:
+            raise Unreachable(self._trouble or "too many records wait to be written") from error
+        if not results:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve)
+                await over.wait()
+                nursery.cancel_scope.cancel()
+        problem = results[0]
+        if problem is None:
+            self._trouble = ""
+            return
+        if problem.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            raise Undeliverable(f"the record is too large for the topic {topic}: {problem.str()}")
+        self._failed(problem)
+        raise Unreachable(self._trouble)
+
+    async def _serve(self) -> None:
+        """Lets the producer tell results, those of other deliveries too."""
+        while True:
+            await trio.to_thread.run_sync(self._producer.poll, _LOOK_S, abandon_on_cancel=True)
+
+    def _failed(self, problem: KafkaError) -> None:
+        # That its time is over says less than what went wrong meanwhile.
+        if problem.code() != KafkaError._MSG_TIMED_OUT or not self._trouble:
+            self._trouble = told(problem)
+        refused = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
+        self.broken = self.broken or problem.fatal() or problem.code() in refused
