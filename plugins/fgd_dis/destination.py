@@ -22,6 +22,12 @@ _SHARE: Final = 0.8
 _LOOK_S: Final = 0.1
 #: A topic that is not there is told after this, and looked for again with the next try.
 _TOPIC_MS: Final = 2000
+_VAGUE: Final = (KafkaError._MSG_TIMED_OUT, KafkaError._ALL_BROKERS_DOWN)
+#: What another producer may not meet: the password may be a new one by then, the topic there.
+_RENEWS: Final = (
+    KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._UNKNOWN_TOPIC,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)  # fmt: skip
 
 
 class StreamDestination:
@@ -70,7 +76,7 @@ class _Writer:
     """A producer that many deliveries use at once."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        #: Whether another must take its place: it has failed for good, or with a password that may be a new one by now.
+        #: Whether another must take its place.
         self.broken = False
         self._trouble = ""
         self._producer = Producer({**options, "topic.metadata.propagation.max.ms": _TOPIC_MS, "error_cb": self._failed})
@@ -117,8 +123,7 @@ class _Writer:
             await trio.to_thread.run_sync(self._producer.poll, _LOOK_S, abandon_on_cancel=True)
 
     def _failed(self, problem: KafkaError) -> None:
-        # That its time is over says less than what went wrong meanwhile.
-        if problem.code() != KafkaError._MSG_TIMED_OUT or not self._trouble:
+        # That its time is over, or no broker is left, says less than what went wrong before.
+        if problem.code() not in _VAGUE or not self._trouble:
             self._trouble = told(problem)
-        refused = (KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED)
-        self.broken = self.broken or problem.fatal() or problem.code() in refused
+        self.broken = self.broken or problem.fatal() or problem.code() in _RENEWS
