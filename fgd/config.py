@@ -187,20 +187,22 @@ class Config:
     )
     log_level: str = _setting("info", "The daemon's own log.", choices=("debug", "info", "warning", "error"))
 
-    def stream(self, name: str, field: str = "stream_name") -> Stream:
+    def stream(self, name: str, field: str = "stream_name", project_id: str | None = None) -> Stream:
         """A named stream.
 
         Args:
             field: what the message shall begin with.
+            project_id: who asks; None where that is not known yet.
 
         Raises:
-            StreamNotFound: there is none of that name.
+            StreamNotFound: there is none of that name, or it is not for that project.
         """
-        try:
-            return self.streams[name]
-        except KeyError:
-            there = f"there are {', '.join(self.streams)}" if self.streams else "its settings name none"
-            raise StreamNotFound(f"{field}: there is no stream {name[:64]!r} on this node; {there}") from None
+        stream = self.streams.get(name)
+        if stream is not None and (project_id is None or stream.open_to(project_id)):
+            return stream
+        there = [one.name for one in self.streams.values() if one.open_to(project_id or "")]
+        text = f"there are {', '.join(there)}" if there else "its settings name none"
+        raise StreamNotFound(f"{field}: there is no stream {name[:64]!r} on this node; {text}")
 
 
 def parse_config(values: dict[str, Any]) -> Config:

@@ -40,6 +40,12 @@ class Stream:
     ca_file: str = ""
     #: Whether a broker's certificate must have the name it is reached by.
     check_hostname: bool = True
+    #: Ids of the projects whose functions may use it; none given: all.
+    projects: tuple[str, ...] = ()
+
+    def open_to(self, project_id: str) -> bool:
+        """Whether functions of a project may use it."""
+        return not self.projects or project_id in self.projects
 
     def password(self) -> str:
         """What `password_file` holds, without the line end; "" without a user. Blocks.
@@ -108,7 +114,7 @@ def check_files(streams: Iterable[Stream]) -> None:
 
 
 _FIELDS: Final = (
-    "brokers", "topic", "user", "password_file", "mechanism", "tls", "ca_file", "check_hostname",
+    "brokers", "topic", "user", "password_file", "mechanism", "tls", "ca_file", "check_hostname", "projects",
 )  # fmt: skip
 
 
@@ -135,6 +141,7 @@ def _parse(name: str, table: object) -> Stream:
         tls=_flag(at, table, "tls", default=False),
         ca_file=_path(at, table, "ca_file"),
         check_hostname=_flag(at, table, "check_hostname", default=True),
+        projects=_projects(f"{at}.projects", table),
     )
     if stream.mechanism not in MECHANISMS:
         raise BadStream(f"{at}.mechanism: must be one of {', '.join(MECHANISMS)}, not {stream.mechanism!r}")
@@ -156,6 +163,19 @@ def _brokers(at: str, value: object) -> tuple[str, ...]:
         fault = broker_fault(one)
         if fault:
             raise BadStream(f"{at}: {fault}")
+    return tuple(value)
+
+
+def _projects(at: str, table: Mapping[str, object]) -> tuple[str, ...]:
+    if "projects" not in table:
+        return ()
+    value = table["projects"]
+    # An empty list would open the stream to everyone, where it looks as if it shut it.
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        raise BadStream(f"{at}: must be a list of ids of projects, and name at least one")
+    for one in value:
+        if not _NAME.match(one):
+            raise BadStream(f"{at}: must be ids of projects, not {one[:80]!r}")
     return tuple(value)
 
 

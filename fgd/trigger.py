@@ -107,7 +107,7 @@ class Sources(Protocol):
             field: the setting of the trigger that names it.
 
         Raises:
-            StreamNotFound: there is none of that name; begins with `event_data.<field>`.
+            StreamNotFound: there is none of that name for the trigger's project; begins with `event_data.<field>`.
         """
 
 

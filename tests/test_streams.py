@@ -52,6 +52,9 @@ def test_a_table_is_a_stream() -> None:
         ({"a": {**GOOD, "ca_file": "/c"}}, "streams.a.ca_file: needs tls"),
         ({"a": {**GOOD, "check_hostname": False}}, "streams.a.check_hostname: needs tls"),
         ({"a": {**GOOD, "tls": "yes"}}, "streams.a.tls: must be true or false"),
+        ({"a": {**GOOD, "projects": []}}, "streams.a.projects: must be a list of ids of projects, and name at least"),
+        ({"a": {**GOOD, "projects": "p"}}, "streams.a.projects: must be a list of ids of projects"),
+        ({"a": {**GOOD, "projects": ["p", "*"]}}, "streams.a.projects: must be ids of projects, not '*'"),
         ({str(number): GOOD for number in range(1001)}, "streams: must be at most 1000"),
     ],
 )  # fmt: skip
@@ -117,3 +120,16 @@ def test_a_stream_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(StreamNotFound, match=r"^x: there is no stream 'c' on this node; its settings name none$") as no:
         Config().stream("c", "x")
     assert ("FSS.1130", 404) == (no.value.code, no.value.status_hint)
+
+
+def test_a_stream_of_certain_projects_is_not_there_for_others() -> None:
+    config = parse_config({"streams": {"a": dict(GOOD), "b": {**GOOD, "projects": ["p1", "p2"]}}})
+
+    assert ("p1", "p2") == config.stream("b", project_id="p2").projects
+    with pytest.raises(StreamNotFound, match=r"^stream_name: there is no stream 'b' on this node; there are a$"):
+        config.stream("b", project_id="p3")
+    with pytest.raises(StreamNotFound, match=r"there are a, b$"):
+        config.stream("c", project_id="p1")
+    with pytest.raises(StreamNotFound, match=r"there are a$"):
+        config.stream("c")
+    assert "b" == config.stream("b").name, "a target is read before it is known whose it is"

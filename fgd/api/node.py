@@ -46,14 +46,16 @@ async def list_networks(services: Services, ask: Ask) -> Answer:
 
 
 async def list_streams(services: Services, ask: Ask) -> Answer:
+    streams = services.config.streams.values()
+    if not ask.principal.admin:
+        # Where the brokers are is for the operator.
+        return Answer({"streams": [{"name": one.name} for one in streams if one.open_to(ask.project_id)]})
     shown = [
-        {"name": one.name}
-        if not ask.principal.admin  # where the brokers are is for the operator
-        else {
+        {
             "name": one.name, "brokers": list(one.brokers), "topic": one.topic, "tls": one.tls,
-            "user": one.user or None, "mechanism": one.mechanism if one.user else None,
+            "user": one.user or None, "mechanism": one.mechanism if one.user else None, "projects": list(one.projects),
         }
-        for one in services.config.streams.values()
+        for one in streams
     ]  # fmt: skip
     return Answer({"streams": shown})
 

@@ -67,11 +67,11 @@ def streams(args: argparse.Namespace) -> None:
     rows = [
         (
             one["name"], one["topic"], ",".join(one["brokers"]), "yes" if one["tls"] else "",
-            f"{one['user']} ({one['mechanism']})" if one["user"] else "",
+            f"{one['user']} ({one['mechanism']})" if one["user"] else "", ", ".join(one["projects"]) or "all",
         )
         for one in found["streams"]
     ]  # fmt: skip
-    print_table(("STREAM", "TOPIC", "BROKERS", "TLS", "USER"), rows, empty="the settings name no streams")
+    print_table(("STREAM", "TOPIC", "BROKERS", "TLS", "USER", "PROJECTS"), rows, empty="the settings name no streams")
 
 
 def metrics(args: argparse.Namespace) -> None:

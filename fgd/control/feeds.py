@@ -74,7 +74,7 @@ class TriggerSources:
         return AuditRecords(self._own.audit, self._place)
 
     def stream(self, name: str, field: str = "stream_name") -> Stream:
-        return self._own.config.stream(name, f"event_data.{field}")
+        return self._own.config.stream(name, f"event_data.{field}", self._place.project_id)
 
 
 class LogFeed:

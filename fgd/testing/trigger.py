@@ -96,7 +96,7 @@ class ListedSources:
         return self.trail
 
     def stream(self, name: str, field: str = "stream_name") -> Stream:
-        return Config(streams=self.named).stream(name, f"event_data.{field}")
+        return Config(streams=self.named).stream(name, f"event_data.{field}", PLACE.project_id)
 
 
 @dataclass

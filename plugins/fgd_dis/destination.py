@@ -54,6 +54,8 @@ class StreamDestination:
             raise BadDestination(str(error)) from error
 
     async def deliver(self, delivery: Delivery, settings: Stream) -> None:
+        if not settings.open_to(delivery.project_id):
+            raise Undeliverable(f"stream_name: {settings.name} is not for this project")
         writer = await trio.to_thread.run_sync(self._writer, settings)
         try:
             await writer.write(settings.topic, delivery.request_id, delivery.document)

@@ -32,7 +32,8 @@ PATIENCE_S = 60.0
 
 
 class Rig:
-    """A daemon with streams: `in` with a user, `out` and `missing` without, `away` where no broker is."""
+    """A daemon with streams: `in` with a user, `out` and `missing` without, `away` where no broker is, and `theirs`,
+    which is for another project."""
 
     def __init__(self, daemon: DaemonProcess, api: Client, kafka: KafkaBroker) -> None:
         self.daemon = daemon
@@ -64,6 +65,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaBroker) -> Iterato
         "out": {"brokers": [kafka.address], "topic": kafka.topic("dis-out")},
         "missing": {"brokers": [kafka.address], "topic": "dis-missing"},
         "away": {"brokers": ["127.0.0.1:1"], "topic": "t"},
+        "theirs": {"brokers": [kafka.address], "topic": "t", "projects": ["somebody-else"]},
     }  # fmt: skip
     settings: dict[str, object] = {
         "streams": streams, "delivery_retry_first_s": 0.05, "delivery_tries_max": 3, "delivery_timeout_s": 3.0,
@@ -113,6 +115,7 @@ def test_the_sdk_makes_a_trigger_that_starts_disabled_and_reads_once_enabled(rig
     ("data", "status", "code", "message"),
     [
         ({"stream_name": "nothing"}, 404, "FSS.1130", "event_data.stream_name: there is no stream 'nothing'"),
+        ({"stream_name": "theirs"}, 404, "FSS.1130", "event_data.stream_name: there is no stream 'theirs'"),
         ({}, 400, "FSS.1104", "event_data.stream_name: is needed"),
         ({"stream_name": "in", "batch_size": 0}, 400, "FSS.1104", "event_data.batch_size: "),
         ({"stream_name": "in", "polling_unit": "h"}, 400, "FSS.1104", "event_data.polling_unit: "),
@@ -233,13 +236,13 @@ def test_streams_are_listed_without_what_is_the_operators(rig: Rig) -> None:
     client = rig.api.request("GET", "/fgd/v1/streams").json()["streams"]
     plugins = {one["name"]: one for one in rig.cli("plugins")["plugins"]}
 
-    assert ["in", "out", "missing", "away"] == list(listed)
+    assert ["in", "out", "missing", "away", "theirs"] == list(listed)
     assert {
         "name": "in", "topic": "dis-in", "brokers": [f"127.0.0.1:{rig.kafka.sasl_port}"], "tls": False,
-        "user": PLAIN_USER[0], "mechanism": "PLAIN",
+        "user": PLAIN_USER[0], "mechanism": "PLAIN", "projects": [],
     } == listed["in"]  # fmt: skip
     assert f"{PLAIN_USER[0]} (PLAIN)" in table
-    assert [{"name": name} for name in listed] == client
+    assert [{"name": name} for name in ("in", "out", "missing", "away")] == client
     assert (["DIS"], ["DIS"], "") == (
         plugins["dis"]["trigger_types"], plugins["dis"]["destinations"], plugins["dis"]["error"],
     )  # fmt: skip
@@ -276,7 +279,7 @@ def test_a_reload_names_what_is_wrong_and_changes_nothing(rig: Rig) -> None:
     finally:
         rig.daemon.settings["streams"] = good
 
-    assert ["in", "out", "missing", "away"] == [one["name"] for one in rig.cli("streams")["streams"]]
+    assert "new" not in [one["name"] for one in rig.cli("streams")["streams"]]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,12 @@ def test_a_target_that_cannot_be_names_the_field(param: dict[str, Any], message:
     assert str(refused.value).startswith(message)
 
 
+def test_a_stream_that_is_not_for_the_project_gets_nothing() -> None:
+    kind = StreamDestination(node_with(Stream("out", ("h:1",), "t", projects=("p2",))))
+    with pytest.raises(Undeliverable, match=r"^stream_name: out is not for this project$"):
+        sent(kind, delivery(project_id="p1"))
+
+
 @pytest.mark.slow
 def test_brokers_that_are_away_fail_the_try_in_time_and_get_it_later_once(kafka: KafkaBroker, name: str) -> None:
     topic = kafka.topic(name)
