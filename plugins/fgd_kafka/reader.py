@@ -11,7 +11,7 @@ trigger is stopped the same happens, for as long as fgd leaves it.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,10 +90,10 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         """The event as JSON."""
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._reading = await trio.to_thread.run_sync(self.reading)
+        self._reading = await _in_thread(self.reading)
         self._room = trio.CapacityLimiter(self._reading.concurrency)
         self._recall()
-        self._source = await trio.to_thread.run_sync(Source, self._reading.subscription, _Calls(self))
+        self._source = await _in_thread(Source, self._reading.subscription, _Calls(self))
         try:
             await self._reach()
             task_status.started()
@@ -107,7 +107,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
                         limit.deadline = min(limit.deadline, trio.current_time() + _STOP_S)
         finally:
             with trio.move_on_after(_CLOSE_S, shield=True):
-                await trio.to_thread.run_sync(self._source.close, abandon_on_cancel=True)
+                await _in_thread(self._source.close, abandon_on_cancel=True)
 
     def _recall(self) -> None:
         remembered = self.door.recall()
@@ -120,7 +120,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         """Raises Unreachable if no broker answers."""
         trouble = ""
         for _ in range(_REACH_TRIES):
-            trouble = await trio.to_thread.run_sync(self._source.reach, _REACH_S)
+            trouble = await _in_thread(self._source.reach, _REACH_S)
             if not trouble:
                 return
             if not trouble.startswith(CONNECTING):
@@ -132,7 +132,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                await trio.to_thread.run_sync(self._source.subscribe)
+                await _in_thread(self._source.subscribe)
                 while not self._stopping:
                     await self._step()
                 await self.release(list(self._partitions), _STOP_S)
@@ -144,7 +144,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         for keys, paused in ((pause, True), (resume, False)):
             for key in keys:
                 self._partitions[key].paused = paused
-        step = await trio.to_thread.run_sync(self._source.step, _STEP_S, pause, resume)
+        step = await _in_thread(self._source.step, _STEP_S, pause, resume)
         for key, records in step.records.items():
             partition = self._partitions.get(key)
             if partition is not None:
@@ -242,8 +242,8 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
             try:
                 async with self._letters_lock:
                     if self._letters is None:
-                        self._letters = await trio.to_thread.run_sync(DeadLetters, box)
-                    refused = await trio.to_thread.run_sync(
+                        self._letters = await _in_thread(DeadLetters, box)
+                    refused = await _in_thread(
                         self._letters.send, messages, f"code {outcome.code}", abandon_on_cancel=True
                     )
             except Unreachable as error:
@@ -261,6 +261,13 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         if text != self._note:
             self._note = text
             self.door.note(text)
+
+
+async def _in_thread[T](job: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+    """Not one of the threads that the daemon shares: a consumer keeps its own most of the time."""
+    return await trio.to_thread.run_sync(
+        job, *args, abandon_on_cancel=abandon_on_cancel, limiter=trio.CapacityLimiter(1)
+    )  # fmt: skip
 
 
 class _Calls:

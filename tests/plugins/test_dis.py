@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from confluent_kafka import Consumer, Message, Producer
 
 from fgd.call import Outcome
@@ -345,6 +346,8 @@ def test_a_broker_that_is_killed_costs_no_record(kafka: KafkaBroker, name: str) 
         while len(door.events) < 20:
             waiting.wait(0.02)
         kafka.kill()
+        while not door.notes[-1].startswith("FSS.1115: "):
+            waiting.wait(0.02)
         kafka.start()
         kafka.produce(topic, [str(number) for number in range(3000, 4000)], lambda number: number % 3)
 
@@ -353,6 +356,7 @@ def test_a_broker_that_is_killed_costs_no_record(kafka: KafkaBroker, name: str) 
     print(f"{twice} of 4000 records came again")
 
     assert {str(number) for number in range(4000)} == set(got(door))
+    assert "reads 3 partitions" == door.notes[-1]
     for partition in range(3):
         first_time = list(dict.fromkeys(got(door, f"shardId-{partition:010d}")))
         assert sorted(first_time, key=int) == first_time
@@ -437,3 +441,20 @@ def test_a_function_that_is_off_leaves_records_in_the_stream(kafka: KafkaBroker,
     run_until(rig, lambda: door.figures.get("lag") == 0, switch_on)
 
     assert [str(number) for number in range(30)] == got(door)
+
+
+@pytest.mark.slow
+def test_reading_takes_no_thread_that_the_daemon_shares(kafka: KafkaBroker, name: str) -> None:
+    topic = kafka.topic(name)
+    kafka.produce(topic, [str(number) for number in range(200)])
+    door = RecordingDoor()
+    rig = opened(stream_of(kafka, topic), door=door, batch_size=10)
+    taken: list[int] = []
+
+    def met() -> bool:
+        taken.append(trio.to_thread.current_default_thread_limiter().statistics().borrowed_tokens)
+        return door.figures.get("messages") == 200
+
+    run_until(rig, met)
+
+    assert {0} == set(taken)
