@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fgd.testing.client import HarnessError
-from fgd.testing.host import free_port
+from fgd.testing.host import free_ports
 from fgd.testing.server import JavaServer
 
 #: Users of the listeners that ask for one.
@@ -29,7 +29,7 @@ class KafkaBroker(JavaServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.port, self.sasl_port, self.ssl_port, self._controller = (free_port() for _ in range(4))
+        self.port, self.sasl_port, self.ssl_port, self._controller = free_ports(4)
 
     @property
     def address(self) -> str:

@@ -56,32 +56,49 @@ class StreamDestination:
     async def deliver(self, delivery: Delivery, settings: Stream) -> None:
         if not settings.open_to(delivery.project_id):
             raise Undeliverable(f"stream_name: {settings.name} is not for this project")
-        writer = await trio.to_thread.run_sync(self._writer, settings)
+        writer = await trio.to_thread.run_sync(self._writer, settings, abandon_on_cancel=True)
+        with self._lock:
+            writer.uses += 1
         try:
             await writer.write(settings.topic, delivery.request_id, delivery.document)
         finally:
-            if writer.broken:
-                with self._lock:
-                    if self._writers.get(settings.name) is writer:
-                        del self._writers[settings.name]
+            self._give_back(settings.name, writer)
 
     def _writer(self, stream: Stream) -> "_Writer":
         with self._lock:
             writer = self._writers.get(stream.name)
-            if writer is None:
-                timeout_s = self._config.delivery_timeout_s * _SHARE
-                writer = self._writers[stream.name] = _Writer(brokers_of(stream).producer_options(timeout_s))
+        if writer is not None:
             return writer
+        # Not under the lock: files that cannot be read just now hold up their own stream only.
+        made = _Writer(brokers_of(stream).producer_options(self._config.delivery_timeout_s * _SHARE))
+        with self._lock:
+            return self._writers.setdefault(stream.name, made)
+
+    def _give_back(self, name: str, writer: "_Writer") -> None:
+        """One that is broken is used by nobody new, and closed by the last."""
+        with self._lock:
+            writer.uses -= 1
+            if writer.broken and self._writers.get(name) is writer:
+                del self._writers[name]
+            if writer.broken and not writer.uses:
+                writer.close()
 
 
 class _Writer:
     """A producer that many deliveries use at once."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
+        #: Deliveries that it works for.
+        self.uses = 0
         #: Whether another must take its place.
         self.broken = False
         self._trouble = ""
-        self._producer = Producer({**options, "topic.metadata.propagation.max.ms": _TOPIC_MS, "error_cb": self._failed})
+        more = {"topic.metadata.propagation.max.ms": _TOPIC_MS, "error_cb": self._failed}
+        self._producer: Producer | None = Producer({**options, **more})
+
+    def close(self) -> None:
+        """Ends its threads and connections. Only what refers to the producer itself keeps them, and that is this."""
+        self._producer = None
 
     async def write(self, topic: str, key: str, value: bytes) -> None:
         """Returns when the brokers have acknowledged the record.
@@ -99,6 +116,8 @@ class _Writer:
             with suppress(trio.RunFinishedError):  # the delivery has given up, and its thread is gone
                 token.run_sync_soon(over.set)
 
+        if self._producer is None:
+            raise Unreachable(self._trouble)
         try:
             self._producer.produce(topic, value, key, on_delivery=written)
         except KafkaException as error:
@@ -122,7 +141,12 @@ class _Writer:
     async def _serve(self) -> None:
         """Lets the producer tell results, those of other deliveries too."""
         while True:
-            await trio.to_thread.run_sync(self._producer.poll, _LOOK_S, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._poll, abandon_on_cancel=True)
+
+    def _poll(self) -> None:
+        producer = self._producer
+        if producer is not None:
+            producer.poll(_LOOK_S)
 
     def _failed(self, problem: KafkaError) -> None:
         # That its time is over, or no broker is left, says less than what went wrong before.

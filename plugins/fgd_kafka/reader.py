@@ -107,7 +107,12 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
                         limit.deadline = min(limit.deadline, trio.current_time() + _STOP_S)
         finally:
             with trio.move_on_after(_CLOSE_S, shield=True):
-                await _in_thread(self._source.close, abandon_on_cancel=True)
+                await _in_thread(self._close, abandon_on_cancel=True)
+
+    def _close(self) -> None:
+        # Its connections go with it.
+        self._letters = None
+        self._source.close()
 
     def _recall(self) -> None:
         remembered = self.door.recall()

@@ -1,11 +1,13 @@
 """Notifications as records of a stream, against a real broker."""
 
 import dataclasses
+import gc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import trio
 from confluent_kafka import Consumer, Message
@@ -13,7 +15,7 @@ from confluent_kafka import Consumer, Message
 from fgd.config import Config
 from fgd.destination import Delivery
 from fgd.invoke.destinations import Destinations
-from fgd.plugin import BadDestination, Stream, Undeliverable
+from fgd.plugin import BadDestination, BadStream, Stream, Undeliverable
 from fgd.testing.kafka import PLAIN_USER, KafkaBroker
 from fgd_dis import fgd_destinations
 from fgd_dis.destination import StreamDestination
@@ -132,13 +134,15 @@ def test_a_new_password_is_used_at_once_and_none_is_told(
 ) -> None:
     user, password = PLAIN_USER
     path = tmp_path / "password"
-    path.write_text("wrong-secret")
     stream = dataclasses.replace(
         stream_of(kafka, kafka.topic(name)), brokers=(f"127.0.0.1:{kafka.sasl_port}",), user=user,
         password_file=str(path),
     )  # fmt: skip
     kind = StreamDestination(node_with(stream, timeout_s=3.0))
     with caplog.at_level("DEBUG"):
+        with pytest.raises(BadStream, match=r"^streams\.out\.password_file: .* cannot be read"):
+            sent(kind)
+        path.write_text("wrong-secret")
         with pytest.raises(Unreachable, match=r"^FSS\.1116: ") as refused:
             sent(kind)
         path.write_text(password)
@@ -146,6 +150,28 @@ def test_a_new_password_is_used_at_once_and_none_is_told(
 
     assert "secret" not in caplog.text + repr(refused.value)
     assert 1 == len(list(records(kafka, stream.topic, 1)))
+
+
+@pytest.mark.slow
+def test_producers_that_are_replaced_leave_nothing_behind(kafka: KafkaBroker, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("wrong")
+    stream = dataclasses.replace(
+        stream_of(kafka, kafka.topic(name)), brokers=(f"127.0.0.1:{kafka.sasl_port}",), user=PLAIN_USER[0],
+        password_file=str(path),
+    )  # fmt: skip
+    kind = StreamDestination(node_with(stream, timeout_s=1.0))
+    threads: list[int] = []
+    gc.disable()
+    try:
+        for _ in range(8):
+            with pytest.raises(Unreachable):
+                sent(kind)
+            threads.append(psutil.Process().num_threads())
+    finally:
+        gc.enable()
+
+    assert threads[-1] <= threads[1] + 3, threads
 
 
 @pytest.mark.slow
