@@ -24,7 +24,8 @@ import base64, os, time, uuid
 
 def handler(event, context):
     texts = [event["ShardID"]] + [base64.b64decode(one["data"]).decode() for one in event["Message"]["records"]]
-    path = "/mnt/kept/%.9f-" % time.time() + uuid.uuid4().hex
+    # Clocks of the day may be set; this one goes on while daemons come and go.
+    path = "/mnt/kept/%020d-" % time.monotonic_ns() + uuid.uuid4().hex
     with open(path + ".part", "w") as file:
         file.write("\\n".join(texts))
     os.rename(path + ".part", path)
