@@ -90,7 +90,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
         """The event as JSON."""
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._reading = await _in_thread(self.reading)
+        self._reading = await _in_thread(self.reading, abandon_on_cancel=True)
         self._room = trio.CapacityLimiter(self._reading.concurrency)
         self._recall()
         self._source = await _in_thread(Source, self._reading.subscription, _Calls(self))
