@@ -1,14 +1,16 @@
 """Settings: one table of name, default, unit and help, from which the file is checked and the page is generated."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Final, get_origin, get_type_hints
 
+from fgd.errors import StreamNotFound
 from fgd.network import BadNetwork, Network, addresses, check_apart, parse_networks, public_network, ranges
 from fgd.shares import BadShare, parse_exports, parse_owners, parse_roots
+from fgd.stream import BadStream, Stream, parse_streams
 from fgd.zones import BadZone, zone_named
 
 
@@ -164,6 +166,10 @@ class Config:
     networks: Mapping[str, Network] = _setting(
         MappingProxyType({}), "Named networks, a table `[networks.NAME]` each; see [networks](networks.md)."
     )
+    streams: Mapping[str, Stream] = _setting(
+        MappingProxyType({}),
+        "Named streams of Kafka brokers, a table `[streams.NAME]` each; see [streams](triggers/dis.md#streams).",
+    )
     skip_plugins: tuple[str, ...] = _setting((), "Names of installed plugins that are not to be imported.")
     mount_roots: tuple[str, ...] = _setting(
         (), "Host directories that functions may mount, `[NAME=]/PATH [ro]` each; see mounts.md."
@@ -181,6 +187,23 @@ class Config:
     )
     log_level: str = _setting("info", "The daemon's own log.", choices=("debug", "info", "warning", "error"))
 
+    def stream(self, name: str, field: str = "stream_name", project_id: str | None = None) -> Stream:
+        """A named stream.
+
+        Args:
+            field: what the message shall begin with.
+            project_id: who asks; None where that is not known yet.
+
+        Raises:
+            StreamNotFound: there is none of that name, or it is not for that project.
+        """
+        stream = self.streams.get(name)
+        if stream is not None and (project_id is None or stream.open_to(project_id)):
+            return stream
+        there = [one.name for one in self.streams.values() if one.open_to(project_id or "")]
+        text = f"there are {', '.join(there)}" if there else "its settings name none"
+        raise StreamNotFound(f"{field}: there is no stream {name[:64]!r} on this node; {text}")
+
 
 def parse_config(values: dict[str, Any]) -> Config:
     """Checks a table of settings.
@@ -194,8 +217,8 @@ def parse_config(values: dict[str, Any]) -> Config:
         if name not in known:
             raise ConfigError(f"{name}: no such setting; see docs/configuration.md for all of them")
         want, meta = hints[name], known[name].metadata
-        if name == "networks":
-            values[name] = _networks(value)
+        if name in _TABLES:
+            values[name] = _tables(name, value)
             continue
         if want is float and type(value) is int:
             values[name] = value = float(value)
@@ -229,12 +252,18 @@ def parse_config(values: dict[str, Any]) -> Config:
     return config
 
 
-def _networks(value: object) -> Mapping[str, Network]:
+_TABLES: Final[Mapping[str, Callable[[dict[str, object]], dict[str, Any]]]] = {
+    "networks": parse_networks,
+    "streams": parse_streams,
+}
+
+
+def _tables(name: str, value: object) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError("networks: must be tables, [networks.NAME] each")
+        raise ConfigError(f"{name}: must be tables, [{name}.NAME] each")
     try:
-        return MappingProxyType(parse_networks(value))
-    except BadNetwork as error:
+        return MappingProxyType(_TABLES[name](value))
+    except (BadNetwork, BadStream) as error:
         raise ConfigError(str(error)) from None
 
 

@@ -32,6 +32,7 @@ from fgd.log import set_up_logging
 from fgd.parts import Parts
 from fgd.prepare import Prepared, prepare
 from fgd.sandbox.host import LauncherHost, LauncherLost
+from fgd.stream import BadStream, check_files
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,8 @@ class _Node:
         sd_notify("RELOADING=1")
         try:
             config = load_config(self._prepared.config_path)
-        except ConfigError as error:
+            check_files(config.streams.values())
+        except (ConfigError, BadStream) as error:
             log.error("settings not reloaded: %s", error)
         else:
             fixed = [

@@ -591,6 +591,12 @@ class TriggerNotFound(RequestError):
     code, status_hint = "FSS.1131", 404
 
 
+class StreamNotFound(RequestError):
+    """404 FSS.1130: the node has no stream of that name."""
+
+    code, status_hint = "FSS.1130", 404
+
+
 class LogStreamNotFound(RequestError):
     """404 FSS.1161: the project has no such log group or stream."""
 

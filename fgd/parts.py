@@ -83,6 +83,7 @@ from fgd.prepare import Prepared
 from fgd.runtime import RuntimeInstall
 from fgd.sandbox.host import LauncherHost
 from fgd.shares import parse_exports, parse_roots
+from fgd.startup import StartError
 from fgd.status import Status
 from fgd.store.agencies import AgencyStore
 from fgd.store.api import LogLine
@@ -104,6 +105,7 @@ from fgd.store.streams import StreamStore
 from fgd.store.tags import TagStore
 from fgd.store.topics import TopicStore
 from fgd.store.triggers import TriggerStore
+from fgd.stream import BadStream, check_files
 from fgd.trigger_door import TriggerDoors
 from fgd.trigger_host import TriggerHost
 from fgd.units import MIB
@@ -129,7 +131,7 @@ class Parts:
             host: makes sandboxes, and runs already.
 
         Raises:
-            StartError: a listener or its certificate cannot be.
+            StartError: a listener, its certificate or a file of a stream cannot be.
         """
         self.prepared = prepared
         self.config = prepared.config
@@ -140,6 +142,10 @@ class Parts:
         #: Where clients come in; filled by who opens them.
         self.listeners: list[Listener] = []
         self.places = parse_listeners(self.config)
+        try:
+            check_files(self.config.streams.values())
+        except BadStream as error:
+            raise StartError(str(error)) from error
         self.certificate = open_certificate(self.config) if any(place.tls for place in self.places) else None
         #: The settings as they are now: SIGHUP changes some.
         self.current = prepared.config
@@ -412,7 +418,7 @@ class Parts:
             self.trigger_host,
             self.clock,
             await trigger_store.notes(),
-            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners).of,
+            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.config).of,
             self.topics.listen,
         )
         self.triggers = Triggers(

@@ -16,10 +16,11 @@ from fgd.disk import (
     WantedMount,
     check_share,
 )
-from fgd.errors import TopicNotFound
+from fgd.errors import StreamNotFound, TopicNotFound
 from fgd.hookspecs import hookimpl
 from fgd.route import ApiRoute
 from fgd.route import path_fault as api_path_fault
+from fgd.stream import BadStream, Stream, broker_fault, topic_fault
 from fgd.topic import TopicMessage, topic_event
 from fgd.trigger import AuditFeed, BadEvent, BadTriggerConfig, Door, Feed, FunctionOff, Place, Sources, TriggerType
 from fgd.zones import zone_named
@@ -31,6 +32,7 @@ __all__ = [
     "BadDestination",
     "BadDisk",
     "BadEvent",
+    "BadStream",
     "BadTriggerConfig",
     "Config",
     "Cron",
@@ -50,6 +52,8 @@ __all__ = [
     "Outcome",
     "Place",
     "Sources",
+    "Stream",
+    "StreamNotFound",
     "Tidies",
     "TmpfsMount",
     "TopicMessage",
@@ -58,10 +62,12 @@ __all__ = [
     "Undeliverable",
     "WantedMount",
     "api_path_fault",
+    "broker_fault",
     "check_share",
     "hookimpl",
     "parse_cron",
     "split_zone",
     "topic_event",
+    "topic_fault",
     "zone_named",
 ]

@@ -99,6 +99,8 @@ def prepare(args: argparse.Namespace) -> Prepared:
         paths = startup.outermost([*paths, config_path.resolve()])
     if config.public_dependencies and Path(config.public_dependencies).is_dir():
         paths = startup.outermost([*paths, Path(config.public_dependencies).resolve()])
+    secret = [Path(one) for stream in config.streams.values() for one in (stream.password_file, stream.ca_file) if one]
+    paths = startup.outermost([*paths, *(one.resolve() for one in secret if one.exists())])
     make_reachable(paths)
     drop_privileges(account.uid, account.gid)
     os.chdir(state_dir)

@@ -15,6 +15,7 @@ import trio
 from fgd.call import Outcome
 from fgd.errors import RequestError
 from fgd.route import ApiRoute
+from fgd.stream import Stream
 from fgd.topic import TopicMessage
 
 Status = Literal["ACTIVE", "DISABLED"]
@@ -87,7 +88,7 @@ class AuditFeed(Feed, Protocol):
 
 
 class Sources(Protocol):
-    """What fgd itself is a source of, for the project of one trigger."""
+    """What fgd itself is a source of, for the project of one trigger; and the sources that its settings name."""
 
     def logs(self, group_id: str, stream_id: str) -> Feed:
         """A log stream.
@@ -98,6 +99,16 @@ class Sources(Protocol):
 
     def audit(self) -> AuditFeed:
         """What was done in the project."""
+
+    def stream(self, name: str, field: str = "stream_name") -> Stream:
+        """A stream of the node's settings: where it is, and how to get in. fgd reads nothing of it by itself.
+
+        Args:
+            field: the setting of the trigger that names it.
+
+        Raises:
+            StreamNotFound: there is none of that name for the trigger's project; begins with `event_data.<field>`.
+        """
 
 
 class Door(Protocol):

@@ -10,7 +10,7 @@ import pika
 from pika.exceptions import AMQPError
 
 from fgd.testing.client import HarnessError
-from fgd.testing.host import free_port
+from fgd.testing.host import free_ports
 from fgd.testing.server import Server
 
 _SERVER: Final = "/usr/lib/rabbitmq/bin/rabbitmq-server"
@@ -25,7 +25,7 @@ class RabbitNode(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        self.port, self.tls_port, self._epmd_port, self._dist_port = (free_port() for _ in range(4))
+        self.port, self.tls_port, self._epmd_port, self._dist_port = free_ports(4)
         self._epmd: subprocess.Popen[bytes] | None = None
 
     @property

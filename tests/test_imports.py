@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
     frozenset({"errors", "units", "clock", "log", "shares", "zones", "route"}),
-    # networks as the settings name them
-    frozenset({"network"}),
+    # networks and streams as the settings name them
+    frozenset({"network", "stream"}),
     # frozen data, parsed once
     frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),
@@ -199,3 +199,27 @@ def test_packages_are_imported_without_side_effects() -> None:
         body = ast.parse(path.read_bytes()).body
 
         assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body), path
+
+
+PLUGINS = PACKAGE.parent / "plugins"
+
+#: (plugin, another one that it imports): why it may. Otherwise a plugin imports `fgd.plugin` and client libraries.
+PLUGIN_EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("fgd_dis", "fgd_kafka"): "a stream is a topic of Kafka brokers: one consumer, whatever the trigger is called",
+}
+
+
+def test_plugins_import_what_is_public_and_no_other_plugin() -> None:
+    own = {path.name for path in PLUGINS.iterdir() if path.is_dir()}
+    wrong, used = [], set()
+    for path in sorted(PLUGINS.rglob("*.py")):
+        plugin = path.relative_to(PLUGINS).parts[0]
+        for name, line in _imports(path):
+            top = name.split(".")[0]
+            if top in own - {plugin}:
+                used.add((plugin, top))
+            elif top == "fgd" and name != "fgd.plugin":
+                wrong.append(f"{path.relative_to(PLUGINS)}:{line} imports {name}")
+
+    assert [] == wrong
+    assert PLUGIN_EXCEPTIONS.keys() == used

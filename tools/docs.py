@@ -50,7 +50,8 @@ keep_alive_s = 300.0
 memory_budget_mib = 16384
 ```
 
-A [network](networks.md) is a table, `[networks.NAME]`, and stands behind all other lines.
+A [network](networks.md) is a table, `[networks.NAME]`, a [stream](triggers/dis.md#streams) another, `[streams.NAME]`;
+they stand behind all other lines.
 
 The service reads `/etc/fgd/fgd.toml`; `fgd serve --config FILE` any other. A name that does not exist, a value of the
 wrong type and one out of range end the start with a message that names the setting. Where things are (state

@@ -45,6 +45,21 @@ async def list_networks(services: Services, ask: Ask) -> Answer:
     return Answer({"networks": shown})
 
 
+async def list_streams(services: Services, ask: Ask) -> Answer:
+    streams = services.config.streams.values()
+    if not ask.principal.admin:
+        # Where the brokers are is for the operator.
+        return Answer({"streams": [{"name": one.name} for one in streams if one.open_to(ask.project_id)]})
+    shown = [
+        {
+            "name": one.name, "brokers": list(one.brokers), "topic": one.topic, "tls": one.tls,
+            "user": one.user or None, "mechanism": one.mechanism if one.user else None, "projects": list(one.projects),
+        }
+        for one in streams
+    ]  # fmt: skip
+    return Answer({"streams": shown})
+
+
 async def show_doctor(services: Services, ask: Ask) -> Answer:
     return Answer(await services.doctor())
 
@@ -162,6 +177,7 @@ OPERATIONS = (
     ),
     Operation("show_runtimes", "GET", _V1 + "/runtimes", "Interpreters found", show_runtimes, access=Access.ANY),
     Operation("list_networks", "GET", _V1 + "/networks", "Networks of functions", list_networks, access=Access.ANY),
+    Operation("list_streams", "GET", _V1 + "/streams", "Streams of brokers", list_streams, access=Access.ANY),
     Operation("show_doctor", "GET", _V1 + "/doctor", "What this host lacks", show_doctor, access=Access.ADMIN),
     Operation(
         "create_key", "POST", _KEYS, "Make a pair of keys and a token", create_key,

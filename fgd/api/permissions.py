@@ -178,6 +178,7 @@ ACTION_OF: Final[Mapping[str, str]] = {
     "show_features": FREE,
     "show_runtimes": FREE,
     "list_networks": FREE,
+    "list_streams": FREE,
     "list_policies": FREE,
     "list_projects": FREE,
     "list_domains": FREE,

@@ -9,7 +9,7 @@ from fgd.cli.client import Client
 from fgd.cli.report import UsageError, print_fields, print_json, print_table
 
 NO_TARGET = "none"
-_FORMS = "FunctionGraph:NAME, OBS:BUCKET/PREFIX[?expires=DAYS], Webhook:URL, KIND:{JSON}, or none"
+_FORMS = "FunctionGraph:NAME, OBS:BUCKET/PREFIX[?expires=DAYS], DIS:STREAM, Webhook:URL, KIND:{JSON}, or none"
 
 
 def target(client: Client, option: str, text: str) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""Commands about this node: status, doctor, runtimes, metrics, version."""
+"""Commands about this node: status, doctor, runtimes, streams, metrics, version."""
 
 import argparse
 import sys
@@ -56,6 +56,22 @@ def runtimes(args: argparse.Namespace) -> None:
     rows = [(name, *(item.get(column) for column in columns)) for name, item in found["runtimes"].items()]
     head = ("RUNTIME", *(column.replace("_", " ").upper() for column in columns))
     print_table(head, rows, empty="no interpreter was found; see fgd doctor")
+
+
+def streams(args: argparse.Namespace) -> None:
+    """Streams that the settings name."""
+    found = Client(args.admin_socket).call("GET", "/fgd/v1/streams")
+    if args.json:
+        print_json(found)
+        return
+    rows = [
+        (
+            one["name"], one["topic"], ",".join(one["brokers"]), "yes" if one["tls"] else "",
+            f"{one['user']} ({one['mechanism']})" if one["user"] else "", ", ".join(one["projects"]) or "all",
+        )
+        for one in found["streams"]
+    ]  # fmt: skip
+    print_table(("STREAM", "TOPIC", "BROKERS", "TLS", "USER", "PROJECTS"), rows, empty="the settings name no streams")
 
 
 def metrics(args: argparse.Namespace) -> None:

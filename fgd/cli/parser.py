@@ -328,8 +328,8 @@ def _async(commands: _Group) -> None:
     config.add_argument("--max-age", type=int, metavar="S", help="seconds after which an event is given up, 1-86400")
     for option, when in (("--on-success", "succeeds"), ("--on-failure", "fails for good")):
         config.add_argument(option, metavar="KIND:...", help=f"where the outcome goes when an event {when}: "
-                            "FunctionGraph:NAME, OBS:BUCKET/PREFIX[?expires=DAYS], Webhook:URL, KIND:{JSON}; "
-                            "none: nowhere")  # fmt: skip
+                            "FunctionGraph:NAME, OBS:BUCKET/PREFIX[?expires=DAYS], DIS:STREAM, Webhook:URL, "
+                            "KIND:{JSON}; none: nowhere")  # fmt: skip
     config.add_argument("--reset", action="store_true", help="return to the defaults")
     listing = one("deliveries", "list_deliveries", "show outcomes that have not arrived where they go", "deliveries")
     listing.add_argument("--request", default="", metavar="ID", help="only of this invocation")
@@ -362,6 +362,7 @@ def _node(commands: _Group) -> None:
     mounts.add_argument("--check", action="store_true", help="try each mount first")
     commands.add("runtimes", "node:runtimes", "show the interpreters that were found")
     commands.add("networks", "networks:networks", "show the networks that functions can be on")
+    commands.add("streams", "node:streams", "show the streams that triggers and destinations can name")
     commands.add("metrics", "node:metrics", "print the daemon's metrics (Prometheus text)")
     bench = commands.add("bench", "bench:bench", "measure this host beside the ceilings (from a source tree)")
     bench.add_argument("programs", nargs="*", metavar="PROGRAM", help="which programs of bench/ (default: all)")

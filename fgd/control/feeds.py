@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 
+from fgd.config import Config
 from fgd.control.audit import Audit
 from fgd.control.log_loops import leads_to
 from fgd.control.log_streams import LogStreams
 from fgd.errors import LogLoop
 from fgd.invoke.resolve import Directory
 from fgd.store.streams import POSITION_STEP
+from fgd.stream import Stream
 from fgd.trigger import Place
 from fgd.urn import FunctionUrn
 
@@ -36,11 +38,13 @@ class OwnSources:
         streams: LogStreams,
         audit: Audit,
         listeners: Callable[[str], Iterable[str]],
+        config: Config,
     ) -> None:
         self.directory = directory
         self.streams = streams
         self.audit = audit
         self.listeners = listeners
+        self.config = config
 
     def of(self, place: Place) -> "TriggerSources":
         """What a trigger may read."""
@@ -68,6 +72,9 @@ class TriggerSources:
 
     def audit(self) -> "AuditRecords":
         return AuditRecords(self._own.audit, self._place)
+
+    def stream(self, name: str, field: str = "stream_name") -> Stream:
+        return self._own.config.stream(name, f"event_data.{field}", self._place.project_id)
 
 
 class LogFeed:

@@ -16,10 +16,8 @@ from fgd.urn import parse_urn
 
 FIELDS: Final = ("on_success", "on_failure")
 _PARAM_MAX_CHARS: Final = 4096
-#: Kinds of the cloud that may be missing here, and what to use instead.
-_INSTEAD: Final = {
-    "DIS": "this version of fgd has no streams; use FunctionGraph, OBS or Webhook instead",
-}
+#: Kinds of the cloud; those that plugins bring may be missing here.
+_KNOWN_KINDS: Final = ("FunctionGraph", "OBS", "SMN", "DIS")
 
 #: The functions that a function's outcomes go to, by URN text: (func_id) -> all targets of all its versions.
 type TargetsOf = Callable[[str], Iterable[Target]]
@@ -94,9 +92,9 @@ class Targets:
             raise BadParameter(f"{field}: must be an object, not {rules.shown(value)}")
         kind = value.get("destination")
         if not isinstance(kind, str) or kind not in self._destinations.kinds:
-            if isinstance(kind, str) and kind in _INSTEAD:
-                raise NotBuilt(f"{field}.destination: {_INSTEAD[kind]}")
             kinds = ", ".join(self._destinations.kinds)
+            if isinstance(kind, str) and kind in _KNOWN_KINDS:
+                raise NotBuilt(f"{field}.destination: no plugin here brings {kind}; there are {kinds}")
             raise BadParameter(f"{field}.destination: must be one of {kinds}, not {rules.shown(kind)}")
         text, param = _param(f"{field}.param", value.get("param"))
         try:

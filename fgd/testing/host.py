@@ -24,6 +24,13 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def free_ports(number: int) -> list[int]:
+    """Several that differ: one that is asked for after another may be the same again."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(server.getsockname()[1]) for server in servers]
+
+
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, step_s: float = 0.02) -> bool:
     """Asks until the condition holds or the time is over; gives whether it holds."""
     end = time.monotonic() + timeout_s

@@ -4,14 +4,14 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from fgd.testing.client import HarnessError
-from fgd.testing.host import free_port
+from fgd.testing.host import free_ports
 from fgd.testing.server import JavaServer
 
 #: Users of the listeners that ask for one.
@@ -29,7 +29,7 @@ class KafkaBroker(JavaServer):
 
     def __init__(self) -> None:
         super().__init__()
-        self.port, self.sasl_port, self.ssl_port, self._controller = (free_port() for _ in range(4))
+        self.port, self.sasl_port, self.ssl_port, self._controller = free_ports(4)
 
     @property
     def address(self) -> str:
@@ -58,7 +58,9 @@ class KafkaBroker(JavaServer):
 
     def produce(self, topic: str, values: "list[bytes | str]", partition: "Callable[[int], int] | None" = None) -> None:
         """Writes messages and waits until they are there; `partition` gives one for the number of each."""
-        producer = Producer({"bootstrap.servers": self.address, "message.max.bytes": 10_000_000, "log_level": 0})
+        # Idempotent, as the first messages of a new topic may be refused, and would come behind later ones.
+        options: dict[str, Any] = {"message.max.bytes": 10_000_000, "enable.idempotence": True, "log_level": 0}
+        producer = Producer({"bootstrap.servers": self.address, **options})
         for number, value in enumerate(values):
             where = {} if partition is None else {"partition": partition(number)}
             producer.produce(topic, value, **where)  # type: ignore[arg-type]  # the stub has no union for keywords

@@ -21,7 +21,9 @@ import trio
 import trio.testing
 
 from fgd.call import Outcome
+from fgd.config import Config
 from fgd.errors import LogStreamNotFound
+from fgd.stream import Stream
 from fgd.topic import TopicMessage
 from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, Sources, TriggerType
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
@@ -78,10 +80,11 @@ class ListedFeed:
 
 @dataclass
 class ListedSources:
-    """`fgd.trigger.Sources`: streams by (group, stream), and the audit log."""
+    """`fgd.trigger.Sources`: log streams by (group, stream), the audit log, and named streams."""
 
     streams: dict[tuple[str, str], ListedFeed] = field(default_factory=dict)
     trail: ListedFeed = field(default_factory=ListedFeed)
+    named: dict[str, Stream] = field(default_factory=dict)
 
     def logs(self, group_id: str, stream_id: str) -> ListedFeed:
         try:
@@ -91,6 +94,9 @@ class ListedSources:
 
     def audit(self) -> ListedFeed:
         return self.trail
+
+    def stream(self, name: str, field: str = "stream_name") -> Stream:
+        return Config(streams=self.named).stream(name, f"event_data.{field}", PLACE.project_id)
 
 
 @dataclass

@@ -1,31 +1,30 @@
 """Dead letters: messages that a function failed on, written to another topic. Blocks; for threads."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from fgd_kafka.settings import BrokerSettings, client_options
-from fgd_kafka.source import Unreachable
+from fgd_kafka.connection import Brokers, Unreachable
 
 _SEND_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LetterBox:
+    """Where they go."""
+
+    brokers: Brokers
+    topic: str
 
 
 class DeadLetters:
     """A producer for one topic."""
 
-    def __init__(self, settings: BrokerSettings) -> None:
-        self._topic = settings.dead_letter_topic
-        options: dict[str, Any] = {
-            **client_options(settings),
-            "acks": "all",
-            "enable.idempotence": True,
-            "message.timeout.ms": int(_SEND_S * 1000),
-            "message.max.bytes": 16 * 1024 * 1024,
-            "linger.ms": 5,
-        }
-        del options["allow.auto.create.topics"]
-        self._producer = Producer(options)
+    def __init__(self, box: LetterBox) -> None:
+        self._topic = box.topic
+        self._producer = Producer(box.brokers.producer_options(_SEND_S))
 
     def send(self, messages: Sequence[Message], error: str) -> int:
         """Writes messages with their keys and headers; headers of ours say where they come from. Gives how many of them

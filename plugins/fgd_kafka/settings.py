@@ -1,16 +1,13 @@
-"""What a Kafka trigger is told, and what librdkafka is told of it."""
+"""What a Kafka trigger is told."""
 
-import re
 from typing import Annotated, Final, Literal
 
 import msgspec
 
-from fgd.plugin import BadTriggerConfig
+from fgd.plugin import BadTriggerConfig, broker_fault, topic_fault
+from fgd_kafka.connection import Brokers
 
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}\Z")
-_BROKER: Final = re.compile(r"([A-Za-z0-9]([A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})\Z")
 _BROKERS_MAX: Final = 50
-_PORT_MAX: Final = 65535
 
 
 class BrokerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,9 +92,9 @@ def check_settings(settings: BrokerSettings) -> None:
     if len(brokers) > _BROKERS_MAX:
         raise BadTriggerConfig("kafka_connect_address", f"must name at most {_BROKERS_MAX} brokers")
     for broker in brokers:
-        found = _BROKER.match(broker.strip(" "))
-        if found is None or not 0 < int(found[3]) <= _PORT_MAX:
-            raise BadTriggerConfig("kafka_connect_address", f"must be HOST:PORT, not {broker[:80]!r}")
+        fault = broker_fault(broker.strip(" "))
+        if fault:
+            raise BadTriggerConfig("kafka_connect_address", fault)
     for number, topic in enumerate(settings.topic_ids):
         _check_topic(f"topic_ids[{number}]", topic)
     if len(set(settings.topic_ids)) < len(settings.topic_ids):
@@ -121,33 +118,20 @@ def check_settings(settings: BrokerSettings) -> None:
         raise BadTriggerConfig("dead_letter_topic", "needs on_failure to be dead_letter")
 
 
-def client_options(settings: BrokerSettings) -> dict[str, object]:
-    """What every client of these brokers is configured with; names are those of librdkafka."""
-    brokers = ",".join(one.strip(" ") for one in settings.kafka_connect_address.split(","))
-    options: dict[str, object] = {
-        "bootstrap.servers": brokers,
-        "client.id": "fgd",
-        # What matters comes by callbacks; its own log would repeat each failed connection.
-        "log_level": 0,
-        "reconnect.backoff.max.ms": 2000,
-        "allow.auto.create.topics": False,
-    }
-    kind = "SSL" if settings.kafka_ssl_enable else "PLAINTEXT"
-    if settings.kafka_user:
-        kind = f"SASL_{kind}"
-        options |= {
-            "sasl.mechanism": settings.sasl_mechanism,
-            "sasl.username": settings.kafka_user,
-            "sasl.password": settings.kafka_password,
-        }
-    options["security.protocol"] = kind
-    if settings.kafka_ssl_enable:
-        options["ssl.endpoint.identification.algorithm"] = "https" if settings.ssl_check_hostname else "none"
-        if settings.ssl_ca:
-            options["ssl.ca.pem"] = settings.ssl_ca
-    return options
+def brokers_of(settings: BrokerSettings) -> Brokers:
+    """The brokers that a trigger's settings name."""
+    return Brokers(
+        addresses=tuple(one.strip(" ") for one in settings.kafka_connect_address.split(",")),
+        user=settings.kafka_user,
+        password=settings.kafka_password,
+        mechanism=settings.sasl_mechanism,
+        tls=settings.kafka_ssl_enable,
+        authority=settings.ssl_ca,
+        check_hostname=settings.ssl_check_hostname,
+    )
 
 
 def _check_topic(field: str, topic: str) -> None:
-    if not _TOPIC.match(topic) or topic in (".", ".."):
-        raise BadTriggerConfig(field, f"must be 1 to 249 letters, digits, dots, _ and -, not {topic[:80]!r}")
+    fault = topic_fault(topic)
+    if fault:
+        raise BadTriggerConfig(field, fault)

@@ -7,14 +7,13 @@ nothing else. The consumer is no static member of its group: one of those is fen
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from fgd_kafka.settings import BrokerSettings, client_options
+from fgd_kafka.connection import Brokers, Unreachable, told
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +21,11 @@ log = logging.getLogger(__name__)
 STEP_MAX: Final = 1000
 _ASK_S: Final = 4.0
 _LAG_EVERY_S: Final = 1.0
-#: How complaints begin that may be over in a moment.
-CONNECTING: Final = "FSS.1115: "
 #: A complaint about brokers is over when nothing more was heard for so long.
 _QUIET_S: Final = 20.0
 
 type Key = tuple[str, int]
 """Topic and number of a partition."""
-
-
-class Unreachable(Exception):
-    """The brokers cannot be used now; the text says why."""
 
 
 class Owner(Protocol):
@@ -56,6 +49,24 @@ class Record:
     text: bytes | None
     message: Message
     read_s: float
+    #: How long the message itself is.
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What is read."""
+
+    brokers: Brokers
+    topics: tuple[str, ...]
+    #: Consumer group.
+    group: str
+    #: Where a topic is begun that the group has not read yet: at its first message, or behind its last.
+    earliest: bool
+    #: A message as JSON; called in the consumer's thread.
+    encode: Callable[[Message], bytes]
+    #: Messages whose JSON is longer are dropped.
+    text_max_bytes: int
 
 
 @dataclass(slots=True)
@@ -71,13 +82,8 @@ class Step:
 class Source:
     """A consumer and its subscription."""
 
-    def __init__(self, settings: BrokerSettings, group: str, text_max_bytes: int, owner: Owner) -> None:
-        """
-        Args:
-            text_max_bytes: messages whose JSON is longer are dropped.
-        """
-        self._settings = settings
-        self._text_max_bytes = text_max_bytes
+    def __init__(self, subscription: Subscription, owner: Owner) -> None:
+        self._what = subscription
         self._owner = owner
         self._trouble = ""
         self._trouble_s = 0.0
@@ -92,8 +98,9 @@ class Source:
         self._lock = threading.Lock()
         self._done: dict[Key, int] = {}
         options: dict[str, Any] = {
-            **client_options(settings),
-            "group.id": group,
+            **subscription.brokers.options(),
+            "allow.auto.create.topics": False,
+            "group.id": subscription.group,
             "enable.auto.commit": True,
             "auto.commit.interval.ms": 500,
             "enable.auto.offset.store": False,
@@ -113,18 +120,18 @@ class Source:
     def reach(self, timeout_s: float) -> str:
         """Asks the brokers who they are: "", or what is wrong."""
         try:
-            self._consumer.list_topics(self._settings.topic_ids[0], timeout=timeout_s)
+            self._consumer.list_topics(self._what.topics[0], timeout=timeout_s)
         except KafkaException as error:
             # What a connection failed by is told by a callback that runs in here.
             self._consumer.poll(0)
-            return self._trouble or _told(error.args[0])
+            return self._trouble or told(error.args[0])
         self._trouble = ""
         return ""
 
     def subscribe(self) -> None:
         """Joins the group; partitions come while `step` runs."""
         self._consumer.subscribe(
-            list(self._settings.topic_ids), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            list(self._what.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
         )
 
     def step(self, wait_s: float, pause: Sequence[Key], resume: Sequence[Key]) -> Step:
@@ -142,7 +149,7 @@ class Source:
                 for message in [first, *self._consumer.consume(STEP_MAX, 0)]:
                     self._take(message, step)
         except KafkaException as error:
-            raise Unreachable(_told(error.args[0])) from error
+            raise Unreachable(told(error.args[0])) from error
         if self._fatal:
             raise Unreachable(self._trouble)
         now_s = time.monotonic()
@@ -195,14 +202,12 @@ class Source:
         topic, number, offset = message.topic(), message.partition(), message.offset()
         if topic is None or number is None or offset is None:
             return
-        value: Any = message.value() or b""
-        text: bytes | None = None
-        if len(value) <= self._text_max_bytes:
-            text = msgspec.json.encode(value.decode("utf-8", "replace"))
-        if text is None or len(text) > self._text_max_bytes:
+        size, most = len(message), self._what.text_max_bytes
+        text = self._what.encode(message) if size <= most else None
+        if text is None or len(text) > most:
             text = None
             step.dropped += 1
-        step.records.setdefault((topic, number), []).append(Record(offset, text, message, time.monotonic()))
+        step.records.setdefault((topic, number), []).append(Record(offset, text, message, time.monotonic(), size))
 
     def _lag(self) -> int:
         """Messages of our partitions that are not dealt with, as far as is known here."""
@@ -231,7 +236,7 @@ class Source:
                     fresh.append(one)
                 continue
             # A partition that came to a topic later was written to before we knew of it.
-            earliest = self._settings.start_position == "earliest" or one.topic in begun
+            earliest = self._what.earliest or one.topic in begun
             low, high = consumer.get_watermark_offsets(one, timeout=_ASK_S)
             one.offset = low if earliest else high
             fresh.append(one)
@@ -262,7 +267,7 @@ class Source:
                 self._left[key] = (at, done)
 
     def _failed(self, error: KafkaError) -> None:
-        self._trouble, self._trouble_s = _told(error), time.monotonic()
+        self._trouble, self._trouble_s = told(error), time.monotonic()
         self._fatal = self._fatal or error.fatal()
 
     def _told_of_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
@@ -274,18 +279,3 @@ class Source:
             # The others of a commit have no offset of their own in it.
             if one.error is None and one.offset >= 0 and key in self._committed:
                 self._committed[key] = one.offset
-
-
-def _told(error: KafkaError) -> str:
-    """An error with the code that the API has for it."""
-    match error.code():
-        case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:
-            return f"FSS.1116: the broker does not take kafka_user and kafka_password: {error.str()}"
-        case KafkaError.UNKNOWN_TOPIC_OR_PART | KafkaError._UNKNOWN_TOPIC:
-            return f"FSS.1111: there is no such topic: {error.str()}"
-        case KafkaError.TOPIC_AUTHORIZATION_FAILED | KafkaError.GROUP_AUTHORIZATION_FAILED:
-            return f"FSS.1117: the broker does not let this user read: {error.str()}"
-        case KafkaError._TRANSPORT | KafkaError._ALL_BROKERS_DOWN | KafkaError._RESOLVE | KafkaError._TIMED_OUT:
-            return f"{CONNECTING}the brokers cannot be reached: {error.str()}"
-        case _:
-            return f"FSS.1117: {error.str()}"

@@ -439,7 +439,7 @@ async def _main(
     await log_streams.load()
     audit_store = await AuditStore.open(state_dir)
     audit = Audit(audit_store, api.now_s, RECORDED, lambda: triggers.secret_names)
-    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners)
+    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, config)
     history = await RequestHistory.open(state_dir)
     reservation_store = ReservationStore(catalog.database)
     reservations = Reservations(

@@ -135,7 +135,7 @@ def test_settings_by_alias_are_those_of_its_main_version(api: Api) -> None:
             {"destination": "DIS", "param": '{"stream_name":"s"}'},
             501,
             "FSS.0501",
-            "on_success.destination: this version",
+            "on_success.destination: no plugin here brings DIS",
         ),
         ({"destination": "OBS", "param": '{"bucket":"../etc"}'}, 400, "FSS.0400", "on_success.param: bucket: must be"),
         ({"destination": "OBS", "param": "{"}, 406, "FSS.0406", "on_success.param: is not valid JSON"),

@@ -237,8 +237,8 @@ def test_unknown_paths_and_methods(api: Client) -> None:
 
 
 def test_what_is_not_built_says_so(api: Client, actor: str) -> None:
-    body = {"destination_config": {"on_success": {"destination": "DIS", "param": "{}"}}}
-    answer = api.functions("PUT", f"/{actor}/async-invoke-config", body)
+    body = {"trigger_type_code": "ROCKETMQ", "event_data": {}}
+    answer = api.request("POST", f"/v2/{api.project_id}/fgs/triggers/{actor}", body)
 
     assert (answer.status, answer.error_code) == (501, "FSS.0501")
 

@@ -4,7 +4,6 @@ import dataclasses
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,11 +16,9 @@ from fgd.plugin import Place
 from fgd.testing.kafka import PLAIN_USER, SCRAM_USER, KafkaBroker
 from fgd.testing.trigger import PLACE, BadTriggerConfig, RecordingDoor, TriggerRig, parse
 from fgd_kafka import fgd_trigger_types
-from fgd_kafka.source import Unreachable
+from fgd_kafka.connection import Unreachable
 from fgd_kafka.trigger import Kafka, OpenSourceKafka
-
-#: A busy machine is given time; nothing waits for it that goes well.
-PATIENCE_S = 60.0
+from tests.plugins.running import PATIENCE_S, run_until
 
 FAILS = Outcome(4002, b"{}", function_error=True)
 
@@ -38,26 +35,6 @@ def opened(broker: KafkaBroker, *topics: str, door: RecordingDoor | None = None,
 def messages(events: list[Any], topic: str = "") -> list[str]:
     records = [record for event in events for record in event["records"]]
     return [text for record in records if topic in ("", record["topic_id"]) for text in record["messages"]]
-
-
-def run_until(rig: TriggerRig[Any], met: Callable[[], bool], ready: Callable[[], object] | None = None) -> None:
-    """Runs a trigger until a condition holds.
-
-    Raises:
-        TimeoutError: it never does.
-    """
-
-    async def main() -> None:
-        with trio.fail_after(PATIENCE_S):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(rig.serve, float("inf"), 0)
-                if ready is not None:
-                    await trio.to_thread.run_sync(ready)
-                while not met():
-                    await trio.sleep(0.05)
-                nursery.cancel_scope.cancel()
-
-    trio.run(main)
 
 
 @pytest.mark.slow
