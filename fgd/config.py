@@ -117,10 +117,10 @@ class Config:
     delivery_kept_max: int = _setting(
         1000, "Failed deliveries kept of one function; beyond it the oldest are dropped.", low=1
     )
-    destination_dir: str = _setting(
-        "",
-        "Folder of buckets, for destinations of the kind OBS; relative to the state directory. Empty: none.",
+    obs_listen: str = _setting(
+        "", "HOST:PORT at which S3 clients reach the object store, such as 127.0.0.1:9300. Empty: by the CLI only."
     )
+    obs_quota_mib: int = _setting(10240, "All objects of a project together.", low=0)
     webhook_urls: str = _setting(
         "",
         "URLs below which destinations of the kind Webhook and HTTP subscribers of topics may be, with spaces between"

@@ -74,6 +74,18 @@ class Node(Protocol):
             FgdError: no such topic, no room, a full disk.
         """
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float
+    ) -> None:
+        """Makes an object in the node's object store, and its bucket where there is none.
+
+        Args:
+            expires_s: when it goes by itself, epoch seconds; 0: never.
+
+        Raises:
+            FgdError: a name that cannot be, over the project's quota, a full disk.
+        """
+
 
 class Destination[Settings](Protocol):
     """A kind of target. Beside what is here it may be `InvokesFunction` or `Tidies`."""

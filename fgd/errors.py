@@ -408,6 +408,12 @@ class TooManyReserved(RequestError):
     code = "FSS.1076"
 
 
+class PackageNotFound(RequestError):
+    """404 FSS.1054: the code package is not in the object store."""
+
+    code, status_hint = "FSS.1054", 404
+
+
 class DependencyNotFound(RequestError):
     """404 FSS.1056."""
 

@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 import psutil
 import trio
 
+from fgd.api.objects import ObjectApp
 from fgd.api.services import Services
 from fgd.api.table import OPERATIONS
 from fgd.api.traced import RECORDED
@@ -46,6 +47,7 @@ from fgd.control.log_collector import LogCollector
 from fgd.control.log_streams import LogStreams
 from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import DOOR_ADDRESS, Networks
+from fgd.control.object_source import ObjectSource
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
 from fgd.control.publish import Publisher
@@ -98,6 +100,8 @@ from fgd.store.history import RequestHistory
 from fgd.store.log_groups import LogGroupStore
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
+from fgd.store.object_uploads import Uploads
+from fgd.store.objects import ObjectStore
 from fgd.store.reservations import ReservationStore
 from fgd.store.signing import open_signer
 from fgd.store.streams import StreamStore
@@ -181,6 +185,11 @@ class Parts:
             unpacked_max_mib=self.config.unpacked_max_mib,
             unpacked_max_files=self.config.unpacked_max_files,
         )
+        self.objects = await ObjectStore.open(
+            self.prepared.state_dir, self.prepared.state_dir / "objects", self.clock.time_s, self.config.obs_quota_mib
+        )
+        self.stack.push_async_callback(self.objects.aclose)
+        self.uploads = Uploads(self.objects)
         self.history = await RequestHistory.open(self.prepared.state_dir)
         self.stack.push_async_callback(self.history.aclose)
         self.project_id = await self.catalog.setting("project_id", uuid.uuid4().hex)
@@ -356,7 +365,7 @@ class Parts:
         )
         self.stack.push_async_callback(self.queue.aclose)
         # Not the run's clock: destinations work in other threads and loops too.
-        node = InvokeNode(self.config, self.directory, self.queue, time.time, self.publisher.deliver)
+        node = InvokeNode(self.config, self.directory, self.queue, time.time, self.publisher.deliver, self.objects)
         self.destinations = Destinations(
             [(name, self.plugins.builtin(name), kind) for name, kind in self.plugins.classes("fgd_destinations")],
             node,
@@ -412,7 +421,7 @@ class Parts:
             self.trigger_host,
             self.clock,
             await trigger_store.notes(),
-            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners).of,
+            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.objects).of,
             self.topics.listen,
         )
         self.triggers = Triggers(
@@ -451,6 +460,7 @@ class Parts:
             triggers=self.triggers,
             apis=self.apis,
             trigger_states=self.trigger_host.state,
+            object_source=ObjectSource(self.objects),
             dependencies=self.dependencies,
             disks=self.disks,
             async_configs=self.async_configs,
@@ -505,6 +515,11 @@ class Parts:
             certificate=None if self.certificate is None else self.certificate.context,
         )
         self.host.doors = self.gateway.doors
+
+
+def object_app(parts: Parts, *, behind_gateway: bool) -> ObjectApp:
+    """The object store's HTTP side."""
+    return ObjectApp(parts.objects, parts.uploads, parts.keyring, parts.project_id, behind_gateway=behind_gateway)
 
 
 def memory_budget_mib(config: Config) -> int:

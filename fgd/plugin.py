@@ -21,7 +21,19 @@ from fgd.hookspecs import hookimpl
 from fgd.route import ApiRoute
 from fgd.route import path_fault as api_path_fault
 from fgd.topic import TopicMessage, topic_event
-from fgd.trigger import AuditFeed, BadEvent, BadTriggerConfig, Door, Feed, FunctionOff, Place, Sources, TriggerType
+from fgd.trigger import (
+    AuditFeed,
+    BadEvent,
+    BadTriggerConfig,
+    Door,
+    Feed,
+    FunctionOff,
+    ObjectChange,
+    ObjectFeed,
+    Place,
+    Sources,
+    TriggerType,
+)
 from fgd.zones import zone_named
 
 __all__ = [
@@ -47,6 +59,8 @@ __all__ = [
     "NfsMount",
     "NoSuchDisk",
     "Node",
+    "ObjectChange",
+    "ObjectFeed",
     "Outcome",
     "Place",
     "Sources",

@@ -83,6 +83,7 @@ class TriggerDoors:
     def forget(self, trigger_id: str) -> None:
         """The trigger was deleted."""
         self.notes.pop(trigger_id, None)
+        self.objects.journal.leave(trigger_id)
 
 
 class TriggerDoor:

@@ -1,4 +1,4 @@
-"""What fgd itself is a source of (`fgd.trigger.Sources`): log streams and the audit log, to be read by triggers."""
+"""What fgd itself is a source of (`fgd.trigger.Sources`): log streams, the audit log and buckets, to be read by triggers."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -8,8 +8,10 @@ import msgspec
 from fgd.control.audit import Audit
 from fgd.control.log_loops import leads_to
 from fgd.control.log_streams import LogStreams
+from fgd.control.object_feed import StoreFeed
 from fgd.errors import LogLoop
 from fgd.invoke.resolve import Directory
+from fgd.store.objects import ObjectStore
 from fgd.store.streams import POSITION_STEP
 from fgd.trigger import Place
 from fgd.urn import FunctionUrn
@@ -36,11 +38,13 @@ class OwnSources:
         streams: LogStreams,
         audit: Audit,
         listeners: Callable[[str], Iterable[str]],
+        objects: ObjectStore,
     ) -> None:
         self.directory = directory
         self.streams = streams
         self.audit = audit
         self.listeners = listeners
+        self.objects = objects
 
     def of(self, place: Place) -> "TriggerSources":
         """What a trigger may read."""
@@ -68,6 +72,9 @@ class TriggerSources:
 
     def audit(self) -> "AuditRecords":
         return AuditRecords(self._own.audit, self._place)
+
+    def objects(self, bucket: str) -> StoreFeed:
+        return StoreFeed(self._own.objects, self._place, bucket)
 
 
 class LogFeed:

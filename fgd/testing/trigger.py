@@ -23,7 +23,15 @@ import trio.testing
 from fgd.call import Outcome
 from fgd.errors import LogStreamNotFound
 from fgd.topic import TopicMessage
-from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, Sources, TriggerType
+from fgd.trigger import (
+    BadEvent,
+    BadTriggerConfig,
+    FunctionOff,
+    ObjectChange,
+    Place,
+    Sources,
+    TriggerType,
+)
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 
 #: When virtual time begins: 1 January 2026, 00:00 UTC, in epoch seconds.
@@ -48,6 +56,38 @@ class Recorded:
     event: Any
     time_s: float
     sync: bool
+
+
+@dataclass
+class HeldObjects:
+    """`fgd.trigger.ObjectFeed` with the changes that a test makes."""
+
+    there: bool = True
+    start: int = 0
+    changes: list[ObjectChange] = field(default_factory=list)
+    #: What the trigger said it has, in the order of its calls.
+    followed: list[int] = field(default_factory=list)
+    _more: trio.Event = field(default_factory=trio.Event)
+
+    def add(self, *changes: ObjectChange) -> None:
+        """Makes changes."""
+        self.changes.extend(changes)
+        more, self._more = self._more, trio.Event()
+        more.set()
+
+    async def ready(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.there
+
+    async def begin(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.start
+
+    async def follow(self, after_seq: int, most: int) -> list[ObjectChange]:
+        self.followed.append(after_seq)
+        while not (found := [one for one in self.changes if one.seq > after_seq]):
+            await self._more.wait()
+        return found[:most]
 
 
 @dataclass
@@ -78,10 +118,11 @@ class ListedFeed:
 
 @dataclass
 class ListedSources:
-    """`fgd.trigger.Sources`: streams by (group, stream), and the audit log."""
+    """`fgd.trigger.Sources`: streams by (group, stream), the audit log, and buckets by name."""
 
     streams: dict[tuple[str, str], ListedFeed] = field(default_factory=dict)
     trail: ListedFeed = field(default_factory=ListedFeed)
+    buckets: dict[str, HeldObjects] = field(default_factory=dict)
 
     def logs(self, group_id: str, stream_id: str) -> ListedFeed:
         try:
@@ -91,6 +132,9 @@ class ListedSources:
 
     def audit(self) -> ListedFeed:
         return self.trail
+
+    def objects(self, bucket: str) -> HeldObjects:
+        return self.buckets.setdefault(bucket, HeldObjects(there=False))
 
 
 @dataclass
@@ -260,6 +304,7 @@ __all__ = [
     "BEGIN_S",
     "PLACE",
     "BadTriggerConfig",
+    "HeldObjects",
     "ListedFeed",
     "ListedSources",
     "Recorded",

@@ -48,6 +48,7 @@ from fgd.control.handout import Handout
 from fgd.control.log_streams import LogStreams
 from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import Networks
+from fgd.control.object_source import ObjectSource
 from fgd.control.planner import Planner
 from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
@@ -79,6 +80,7 @@ from fgd.store.events import SavedEventStore
 from fgd.store.history import RequestHistory
 from fgd.store.log_groups import LogGroupStore
 from fgd.store.names import PackageNames
+from fgd.store.objects import ObjectStore
 from fgd.store.queue import QueueStore
 from fgd.store.reservations import ReservationStore
 from fgd.store.signing import open_signer
@@ -244,6 +246,7 @@ class Api:
         self.directory: Directory
         self.handout: Handout
         self.deliveries: DeliveryStore
+        self.objects: ObjectStore
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
         self.triggers: TriggerHost
@@ -475,6 +478,8 @@ async def _main(
     api.handout = Handout(agency_store, keyring, api.now_s, config.agency_ttl_s)
     agencies = Agencies(roster, agency_store, keyring, api.handout, api.directory, functions.settled, api.now_s)
     await agencies.open()
+    objects = await ObjectStore.open(state_dir, state_dir / "objects", api.now_s, 100)
+    api.objects = objects
     api.services = Services(
         config=config,
         project_id=PROJECT,
@@ -484,6 +489,7 @@ async def _main(
         triggers=triggers,
         apis=apis,
         trigger_states=api.triggers.state,
+        object_source=ObjectSource(objects),
         dependencies=dependencies,
         disks=disks,
         async_configs=configs,
@@ -541,4 +547,5 @@ async def _main(
         await history.aclose()
         await topic_store.aclose()
         await queue.aclose()
+        await objects.aclose()
         await catalog.aclose()

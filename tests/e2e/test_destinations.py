@@ -45,7 +45,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     settings: dict[str, object] = {
-        "destination_dir": "buckets", "delivery_retry_first_s": 0.05, "delivery_tries_max": 3,
+        "delivery_retry_first_s": 0.05, "delivery_tries_max": 3,
         "async_retry_first_s": 0.05, "drain_s": 5.0,
     }  # fmt: skip
     with Hooks() as hooks:

@@ -36,6 +36,11 @@ class PlainNode:
     async def publish(self, delivery: Delivery, topic_urn: str) -> None:
         raise NotImplementedError
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float
+    ) -> None:
+        raise NotImplementedError
+
 
 class Base:
     kind = "Stranger"
