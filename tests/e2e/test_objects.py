@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -67,7 +66,7 @@ def test_objects_of_any_size_come_back_as_they_were(rig: Rig) -> None:
     rig.put("sizes", "dir/a b+ü.txt", b"hello")
     rig.s3.put_object("sizes", "large", io.BytesIO(large), len(large), part_size=5 * 1024 * 1024)
     small = rig.s3.stat_object("sizes", "dir/a b+ü.txt")
-    listed = [one.object_name for one in rig.s3.list_objects("sizes")]
+    listed = sorted(str(one.object_name) for one in rig.s3.list_objects("sizes"))
 
     assert b"hello" == rig.get("sizes", "dir/a b+ü.txt")
     assert b"ell" == rig.get("sizes", "dir/a b+ü.txt", offset=1, length=3)
@@ -142,7 +141,7 @@ def test_code_and_dependencies_come_from_a_bucket(rig: Rig) -> None:
         {"name": "dep", "runtime": "Python3.12", "depend_type": "obs", "depend_link": "obs://packages/code/f.zip"},
     )  # fmt: skip
 
-    assert "from a bucket" in json.dumps(answer.json())
+    assert "from a bucket" in answer.text
     assert body["code_url"] == made.json()["code_url"]
     assert (404, "FSS.1054") == (missing.status, missing.error_code)
     assert 200 == dependency.status, dependency.text
