@@ -423,6 +423,7 @@ class Parts:
             await trigger_store.notes(),
             OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.objects).of,
             self.topics.listen,
+            self.objects.journal.leave,
         )
         self.triggers = Triggers(
             self.functions,

@@ -1,4 +1,4 @@
-"""What fgd itself is a source of (`fgd.trigger.Sources`): log streams, the audit log and buckets, to be read by triggers."""
+"""What fgd itself is a source of (`fgd.trigger.Sources`) for triggers: log streams, the audit log and buckets."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any

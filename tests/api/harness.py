@@ -442,7 +442,9 @@ async def _main(
     await log_streams.load()
     audit_store = await AuditStore.open(state_dir)
     audit = Audit(audit_store, api.now_s, RECORDED, lambda: triggers.secret_names)
-    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners)
+    objects = await ObjectStore.open(state_dir, state_dir / "objects", api.now_s, 100)
+    api.objects = objects
+    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, objects)
     history = await RequestHistory.open(state_dir)
     reservation_store = ReservationStore(catalog.database)
     reservations = Reservations(
@@ -478,8 +480,6 @@ async def _main(
     api.handout = Handout(agency_store, keyring, api.now_s, config.agency_ttl_s)
     agencies = Agencies(roster, agency_store, keyring, api.handout, api.directory, functions.settled, api.now_s)
     await agencies.open()
-    objects = await ObjectStore.open(state_dir, state_dir / "objects", api.now_s, 100)
-    api.objects = objects
     api.services = Services(
         config=config,
         project_id=PROJECT,
