@@ -7,7 +7,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from minio import Minio
@@ -100,25 +99,6 @@ def test_an_object_leads_to_one_event_with_its_key_encoded(rig: Rig) -> None:
     assert "ObjectCreated:Put" == record["eventName"]
     assert hashlib.md5(b"hello").hexdigest() == record["s3"]["object"]["eTag"]
     assert 5 == record["s3"]["object"]["size"]
-
-
-def test_what_was_acknowledged_has_its_event_after_a_kill(rig: Rig) -> None:
-    rig.s3.make_bucket("killed")
-    urn = rig.api.deploy("survives", DIARY)
-    assert rig.follow(urn, bucket="killed", events=["ObjectCreated"]).status in (200, 201)
-    for number in range(20):
-        rig.put("killed", f"k{number}", b"x" * 1000)
-    rig.daemon.kill9()
-    rig.daemon.start()
-    rig.api = rig.daemon.client(rig.keys)
-    wanted = {f"k{number}" for number in range(20)}
-
-    def got() -> set[str]:
-        events: list[Any] = [event for _, event in entries(rig.api, urn)]
-        return {unquote(event["Records"][0]["s3"]["object"]["key"]) for event in events}
-
-    assert eventually(lambda: wanted <= got(), LONG_S)
-    assert b"x" * 1000 == rig.get("killed", "k19")
 
 
 def test_code_and_dependencies_come_from_a_bucket(rig: Rig) -> None:
