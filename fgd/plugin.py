@@ -1,5 +1,6 @@
 """What plugins import: everything here is public, and nothing else of fgd is."""
 
+from fgd.bucket import bucket_fault
 from fgd.call import Outcome
 from fgd.config import Config
 from fgd.cron import BadCron, Cron, parse_cron, split_zone
@@ -72,6 +73,7 @@ __all__ = [
     "Undeliverable",
     "WantedMount",
     "api_path_fault",
+    "bucket_fault",
     "check_share",
     "hookimpl",
     "parse_cron",

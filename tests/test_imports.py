@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 #: Layers from the bottom. A part imports from lower layers and from itself.
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
-    frozenset({"errors", "units", "clock", "log", "shares", "zones", "route"}),
+    frozenset({"errors", "units", "clock", "log", "shares", "zones", "route", "bucket"}),
     # networks as the settings name them
     frozenset({"network"}),
     # frozen data, parsed once

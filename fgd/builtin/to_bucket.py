@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from fgd.builtin import fields
-from fgd.plugin import BadDestination, Delivery, Node
+from fgd.plugin import BadDestination, Delivery, Node, bucket_fault
 
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: What is left of the 1,024 bytes of a key beside the name that fgd gives.
 _PREFIX_MAX_BYTES: Final = 900
@@ -43,11 +42,8 @@ class BucketDestination:
     def parse(self, param: Mapping[str, Any]) -> Target:
         fields.only(param, "bucket", "prefix", "expires")
         bucket = fields.text(param, "bucket", 63)
-        if not _BUCKET.match(bucket) or ".." in bucket:
-            raise BadDestination(
-                "bucket: must be 3 to 63 lower-case letters, digits, hyphens and single periods, with a letter or digit"
-                " at both ends"
-            )
+        if fault := bucket_fault(bucket):
+            raise BadDestination(f"bucket: {fault}")
         prefix = fields.text(param, "prefix", _PREFIX_MAX_BYTES, needed=False)
         if _CONTROLS.search(prefix) or len(prefix.encode()) > _PREFIX_MAX_BYTES:
             raise BadDestination(f"prefix: must be at most {_PREFIX_MAX_BYTES} bytes without control characters")

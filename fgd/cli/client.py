@@ -4,14 +4,15 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote, urlencode
 
 from fgd.cli.report import Refused, Unreachable
 
 DEFAULT_SOCKET = "/run/fgd/fgd.sock"
+_PIECE_BYTES = 1 << 20
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -62,14 +63,14 @@ class Client:
         *,
         query: Mapping[str, object] | None = None,
         body: object = None,
-        raw: bytes | None = None,
+        raw: bytes | IO[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request, whatever the answer's status.
 
         Args:
             query: values of None or "" are left out.
-            body: sent as JSON unless None; `raw` is sent as it is instead.
+            body: sent as JSON unless None; `raw` is sent as it is instead, a file piece by piece.
 
         Raises:
             Unreachable: nobody listens there, no permission, or the connection broke.
@@ -90,6 +91,29 @@ class Client:
             self._connection.close()
             raise Unreachable(_why(self.socket_path, error)) from error
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, content)
+
+    def fetch(self, path: str, write: Callable[[bytes], object], refusal: Callable[[int, bytes], Refused]) -> int:
+        """A GET whose answer is handed on piece by piece; gives its size.
+
+        Raises:
+            Refused: what `refusal` makes of the status and body of an error.
+            Unreachable: as `send`, or the answer ended before its time.
+        """
+        try:
+            self._connection.request("GET", path)
+            response = self._connection.getresponse()
+            if response.status >= 400:
+                raise refusal(response.status, response.read())
+            size = 0
+            while piece := response.read(_PIECE_BYTES):
+                size += len(piece)
+                write(piece)
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+        except (http.client.HTTPException, ConnectionError, TimeoutError, FileNotFoundError, PermissionError) as error:
+            self._connection.close()
+            raise Unreachable(_why(self.socket_path, error)) from error
+        return size
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One request; gives the JSON of the answer.

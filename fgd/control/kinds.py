@@ -134,9 +134,9 @@ def _wrong(kind: type[Any]) -> str:
         "serve must not yield": not inspect.isasyncgenfunction(kind.serve),
         "secrets must be a set of names of settings": isinstance(kind.secrets, frozenset) and kind.secrets <= names,
         "starts must be ACTIVE or DISABLED": kind.starts in ("ACTIVE", "DISABLED"),
-        "bad_code, exists_code and claimed_code must be like FSS.0400": _matches(_ERROR_CODE, kind.bad_code)
-        and _matches(_ERROR_CODE, kind.exists_code)
-        and _matches(_ERROR_CODE, kind.claimed_code),
+        "bad_code and exists_code must be like FSS.0400": _matches(_ERROR_CODE, kind.bad_code)
+        and _matches(_ERROR_CODE, kind.exists_code),
+        "claimed_code must be like FSS.0400": _matches(_ERROR_CODE, kind.claimed_code),
         "may_be_disabled and pulls must be True or False": isinstance(kind.may_be_disabled, bool)
         and isinstance(kind.pulls, bool),
     }

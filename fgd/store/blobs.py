@@ -1,12 +1,13 @@
 """Bytes of objects in files: written aside, put in place by a rename, removed when nothing names them.
 
-    <root>/.tmp/<id>                  being written; removed when the store is opened
-    <root>/<project>/<bucket>/<id>    the bytes of an object, or of a part of an upload
+    <root>/.tmp/<id>                       being written; removed when the store is opened
+    <root>/<project>/<2 digits>/<id>       the bytes of an object, or of a part of an upload; the digits are the id's
 
-An id is random and never used twice, so what is in place never changes, whatever the key of the object is.
+An id is random and never used twice, so what is in place never changes, whatever the bucket and key of the object are.
 """
 
 import base64
+import contextlib
 import hashlib
 import os
 import secrets
@@ -76,32 +77,36 @@ class Blobs:
         root.chmod(0o700)
         for left in list(self._tmp.iterdir()):
             remove_tree(left)
+        #: Folders whose names are durable.
+        self._durable: set[Path] = set()
 
     def create(self) -> BlobWriter:
         return BlobWriter(self._tmp / secrets.token_hex(16))
 
-    def path(self, project_id: str, bucket: str, blob: str) -> Path:
-        return self._root / project_id / bucket / blob
+    def path(self, project_id: str, blob: str) -> Path:
+        return self._root / project_id / blob[:2] / blob
 
-    def place(self, writer: BlobWriter, project_id: str, bucket: str) -> str:
-        """Puts a finished file into a bucket's folder, durably; gives its id."""
-        folder = self._root / project_id / bucket
-        if not folder.is_dir():
+    def place(self, writer: BlobWriter, project_id: str) -> str:
+        """Puts a finished file into its folder, durably; gives its id."""
+        path = self.path(project_id, writer.path.name)
+        folder = path.parent
+        if folder not in self._durable:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             sync_folder(folder.parent)
             sync_folder(self._root)
-        writer.path.rename(folder / writer.path.name)
+            self._durable.add(folder)
+        writer.path.rename(path)
         sync_folder(folder)
         return writer.path.name
 
-    def remove(self, project_id: str, bucket: str, blobs: Sequence[str]) -> None:
+    def remove(self, project_id: str, blobs: Sequence[str]) -> None:
         for blob in blobs:
-            self.path(project_id, bucket, blob).unlink(missing_ok=True)
+            self.path(project_id, blob).unlink(missing_ok=True)
 
-    def link(self, project_id: str, bucket: str, blob: str) -> Path:
+    def link(self, project_id: str, blob: str) -> Path:
         """Another name for a blob, which stays when the object goes; the caller removes it."""
         held = self._tmp / secrets.token_hex(16)
-        os.link(self.path(project_id, bucket, blob), held)
+        os.link(self.path(project_id, blob), held)
         return held
 
     def sweep(self, known: set[str], before_s: float) -> int:
@@ -111,7 +116,8 @@ class Blobs:
             if folder.parent.name == ".tmp" or not folder.is_dir():
                 continue
             for file in list(folder.iterdir()):
-                if file.name not in known and file.stat().st_mtime < before_s:
-                    file.unlink(missing_ok=True)
-                    removed += 1
+                with contextlib.suppress(FileNotFoundError):  # others remove files too
+                    if file.name not in known and file.stat().st_mtime < before_s:
+                        file.unlink()
+                        removed += 1
         return removed

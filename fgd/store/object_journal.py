@@ -11,11 +11,15 @@ from typing import Final
 import msgspec
 import trio
 
-from fgd.store.object_types import Actor, ObjectEvent, StoredObject
+from fgd.store.object_types import Actor, ObjectError, ObjectEvent, StoredObject
 from fgd.store.sqlite import Database
 
 #: How long an event is kept for somebody who has not said yet that it waits for it.
 EVENT_GRACE_S: Final = 3600.0
+
+
+#: Changes of a project that wait for its triggers; beyond it nothing is changed until they have caught up.
+EVENTS_MAX: Final = 1_000_000
 
 
 class ObjectJournal:
@@ -28,6 +32,22 @@ class ObjectJournal:
         #: Reader -> (project, bucket, last event it has).
         self._readers: dict[str, tuple[str, str, int]] = {}
         self._began_s = now_s()
+        #: Project -> changes that are kept.
+        self._kept: dict[str, int] = {}
+
+    async def load(self) -> None:
+        """Counts what is there."""
+        rows = await self._database.read(
+            lambda one: one.execute("SELECT project, count(*) FROM event GROUP BY project").fetchall()
+        )
+        self._kept = dict(rows)
+
+    def check_room(self, project_id: str) -> None:
+        """Raises ObjectError where too many changes wait."""
+        if self._kept.get(project_id, 0) >= EVENTS_MAX:
+            raise ObjectError(
+                "SlowDown", 503, f"{EVENTS_MAX:,} changes of the project's objects wait for triggers; try again later"
+            )
 
     async def events(self, project_id: str, bucket: str, after: int, most: int) -> list[ObjectEvent]:
         """Events of a bucket after one, oldest first."""
@@ -61,7 +81,13 @@ class ObjectJournal:
         """Call it before you look; what it gives waits for the next change after the call."""
         return self._changed.setdefault((project_id, bucket), trio.Event()).wait
 
+    def added(self, project_id: str, bucket: str) -> None:
+        """A change is on disk."""
+        self._kept[project_id] = self._kept.get(project_id, 0) + 1
+        self.wake(project_id, bucket)
+
     def wake(self, project_id: str, bucket: str) -> None:
+        """Lets those look who wait for a bucket."""
         waiting = self._changed.pop((project_id, bucket), None)
         if waiting is not None:
             waiting.set()
@@ -74,15 +100,19 @@ class ObjectJournal:
         for project_id, bucket, seq in self._readers.values():
             wanted[project_id, bucket] = min(seq, wanted.get((project_id, bucket), seq))
 
-        def work(one: sqlite3.Connection) -> None:
+        def work(one: sqlite3.Connection) -> dict[str, int]:
+            removed: dict[str, int] = {}
             old = one.execute("SELECT DISTINCT project, bucket FROM event WHERE at_s < ?", (now_s - EVENT_GRACE_S,))
             for project_id, bucket in old.fetchall():
-                one.execute(
+                done = one.execute(
                     "DELETE FROM event WHERE project=? AND bucket=? AND at_s < ? AND seq <= ?",
                     (project_id, bucket, now_s - EVENT_GRACE_S, wanted.get((project_id, bucket), 1 << 62)),
                 )
+                removed[project_id] = removed.get(project_id, 0) + done.rowcount
+            return removed
 
-        await self._database.run(work)
+        for project_id, count in (await self._database.run(work)).items():
+            self._kept[project_id] = self._kept.get(project_id, 0) - count
 
 
 def note_event(

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from fgd.bucket import bucket_fault
 from fgd.errors import RequestError
 
 KEY_MAX_BYTES: Final = 1024
@@ -13,9 +14,21 @@ PART_MAX: Final = 10_000
 LIST_MAX: Final = 1000
 #: Smallest part of an upload but the last, as S3 has it.
 PART_MIN_BYTES: Final = 5 * 1024 * 1024
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\Z")
 _PROJECT: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ufffe\uffff]")
+
+
+#: Of a project, as the cloud has it.
+BUCKETS_MAX: Final = 100
+#: Of a project, begun and not completed.
+UPLOADS_MAX: Final = 1000
+#: An object takes at least a block, and its row and its event.
+ROOM_MIN_BYTES: Final = 4096
+
+
+def room_of(size: int) -> int:
+    """Bytes that an object counts against the quota of its project."""
+    return max(size, ROOM_MIN_BYTES)
 
 
 class ObjectError(RequestError):
@@ -109,12 +122,8 @@ def check_bucket(name: str) -> str:
     Raises:
         ObjectError: it breaks the rule.
     """
-    if not _BUCKET.match(name) or ".." in name:
-        raise ObjectError(
-            "InvalidBucketName", 400,
-            "bucket: must be 3 to 63 lower-case letters, digits, hyphens and single periods, with a letter or digit"
-            " at both ends",
-        )  # fmt: skip
+    if fault := bucket_fault(name):
+        raise ObjectError("InvalidBucketName", 400, f"bucket: {fault}")
     return name
 
 

@@ -1,6 +1,7 @@
 """Uploads in parts: parts are blobs of their own until `complete` makes one object of them."""
 
 import hashlib
+import logging
 import re
 import secrets
 import sqlite3
@@ -10,9 +11,22 @@ from typing import Final
 import msgspec
 import trio
 
+from fgd.errors import PlatformError
 from fgd.store.blobs import BlobWriter
-from fgd.store.object_types import PART_MAX, PART_MIN_BYTES, Actor, Conditions, ObjectError, StoredObject, check_key
+from fgd.store.object_types import (
+    PART_MAX,
+    PART_MIN_BYTES,
+    UPLOADS_MAX,
+    Actor,
+    Conditions,
+    ObjectError,
+    StoredObject,
+    check_key,
+    room_of,
+)
 from fgd.store.objects import ObjectStore
+
+log = logging.getLogger(__name__)
 
 #: An upload that is not completed is given up after this.
 MAX_AGE_S: Final = 7 * 86400.0
@@ -55,6 +69,11 @@ class Uploads:
 
         def work(one: sqlite3.Connection) -> None:
             self._store.need_bucket(one, project_id, bucket)
+            [count] = one.execute("SELECT count(*) FROM upload WHERE project=?", (project_id,)).fetchone()
+            if count >= UPLOADS_MAX:
+                raise ObjectError(
+                    "TooManyUploads", 400, f"the project has {UPLOADS_MAX} uploads that are not completed"
+                )
             one.execute("INSERT INTO upload VALUES (?,?,?,?,?,?,?)", row)
 
         await self._store.database.run(work)
@@ -84,7 +103,7 @@ class Uploads:
         await self.find(project_id, bucket, key, upload_id)
         store = self._store
         with trio.CancelScope(shield=True):
-            blob = await store.in_thread(store.blobs.place, writer, project_id, bucket)
+            blob = await store.in_thread(store.blobs.place, writer, project_id)
             row = (upload_id, number, blob, writer.size, writer.md5, store.now_s())
 
             def work(one: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -96,10 +115,10 @@ class Uploads:
             try:
                 old = await store.database.run(work)
             except BaseException:
-                await trio.to_thread.run_sync(store.blobs.remove, project_id, bucket, [blob])
+                await store.discard(project_id, [blob])
                 raise
-            store.count(project_id, writer.size - sum(size for _, size in old))
-            await trio.to_thread.run_sync(store.blobs.remove, project_id, bucket, [blob for blob, _ in old])
+            store.count(project_id, room_of(writer.size) - sum(room_of(size) for _, size in old))
+            await store.discard(project_id, [blob for blob, _ in old])
         return writer.md5
 
     async def find(self, project_id: str, bucket: str, key: str, upload_id: str) -> Upload:
@@ -155,13 +174,13 @@ class Uploads:
             nonlocal freed
             _find(one, project_id, bucket, key, upload_id)
             parts = _parts(one, upload_id)
-            freed = sum(part.size for part in parts)
+            freed = sum(room_of(part.size) for part in parts)
             _forget(one, upload_id)
             return [part.blob for part in parts]
 
         async with store.incoming(project_id) as incoming:
             try:
-                writer = await incoming.copy([store.blobs.path(project_id, bucket, part.blob) for part in chosen])
+                writer = await incoming.copy([store.blobs.path(project_id, part.blob) for part in chosen])
             except FileNotFoundError:
                 raise ObjectError("NoSuchUpload", 404, "uploadId: it was completed or given up meanwhile") from None
             made = await store.put(
@@ -183,13 +202,16 @@ class Uploads:
 
         with trio.CancelScope(shield=True):
             parts = await store.database.run(work)
-            store.count(project_id, -sum(part.size for part in parts))
-            await trio.to_thread.run_sync(store.blobs.remove, project_id, bucket, [part.blob for part in parts])
+            store.count(project_id, -sum(room_of(part.size) for part in parts))
+            await store.discard(project_id, [part.blob for part in parts])
 
     async def run(self) -> None:
         """Gives up what is a week old; runs until cancelled."""
         while True:
-            await self.tidy(self._store.now_s() - MAX_AGE_S)
+            try:
+                await self.tidy(self._store.now_s() - MAX_AGE_S)
+            except (PlatformError, OSError) as error:
+                log.error("objects: uploads that nobody completes stay for now: %s", error)
             await trio.sleep(_TIDY_S)
 
     async def tidy(self, before_s: float) -> None:

@@ -7,6 +7,7 @@ whole or not at all, an object that was acknowledged has its event, and a key is
 leaves between the rename and the transaction is named by nothing and removed after the next start.
 """
 
+import logging
 import os
 import sqlite3
 import time
@@ -18,25 +19,31 @@ from typing import BinaryIO, Final, Self
 import msgspec
 import trio
 
-from fgd.errors import StorageFull
+from fgd.errors import PlatformError, StorageFull
 from fgd.store.blobs import Blobs, BlobWriter
+from fgd.store.object_incoming import Incoming
 from fgd.store.object_journal import ObjectJournal, note_event
+from fgd.store.object_rows import find_object, list_page
 from fgd.store.object_types import (
+    BUCKETS_MAX,
     LIST_MAX,
     NO_CONDITIONS,
+    ROOM_MIN_BYTES,
     Actor,
     Bucket,
     Conditions,
     ObjectError,
     Page,
     StoredObject,
-    after_prefix,
     check_bucket,
     check_key,
     check_project,
+    room_of,
 )
 from fgd.store.sqlite import Database, storage_error
 from fgd.units import MIB
+
+log = logging.getLogger(__name__)
 
 MIGRATIONS: Final = (
     (
@@ -53,78 +60,9 @@ MIGRATIONS: Final = (
     ),
 )
 _TIDY_S: Final = 300.0
-_ROW: Final = "key, blob, size, etag, type, meta, modified_s"
+#: Clocks of files and of the daemon may differ a little.
+_YOUNG_S: Final = 2.0
 _WRITES_AT_ONCE: Final = 16
-#: With common prefixes, most rows may have to be skipped.
-_ROWS_AT_ONCE: Final = 128
-_BUFFER_BYTES: Final = 256 * 1024
-
-
-class Incoming:
-    """Bytes on their way in; made by `ObjectStore.incoming`."""
-
-    def __init__(self, store: "ObjectStore", writer: BlobWriter, project_id: str) -> None:
-        self._store = store
-        self._writer = writer
-        self._project_id = project_id
-        self._buffer = bytearray()
-        self.reserved = 0
-
-    async def write(self, data: bytes) -> None:
-        """Appends.
-
-        Raises:
-            ObjectError: over the quota of the project.
-            StorageFull: no room.
-        """
-        self.account(len(data))
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER_BYTES:
-            await self._flush()
-
-    def account(self, size: int) -> None:
-        """Counts bytes against the project's quota as long as this block lasts; raises as `write`."""
-        self.reserved += size
-        self._store.reserve(self._project_id, size)
-
-    async def finish(self) -> BlobWriter:
-        """Puts it on disk; what is read of the result is its size and hashes."""
-        await self._flush()
-        await self._store.in_thread(self._writer.sync)
-        return self._writer
-
-    async def copy(self, sources: Sequence[Path]) -> BlobWriter:
-        """The same with the contents of other blobs."""
-
-        def work() -> None:
-            for source in sources:
-                self._writer.copy(source)
-            self._writer.sync()
-
-        await self._store.in_thread(work)
-        return self._writer
-
-    async def copy_from(self, project_id: str, bucket: str, found: StoredObject, offset: int, size: int) -> None:
-        """Appends a piece of an object.
-
-        Raises:
-            ObjectError: it went away meanwhile; and as `write`.
-        """
-        self.account(size)
-
-        def work() -> None:
-            try:
-                with self._store.blobs.path(project_id, bucket, found.blob).open("rb") as file:
-                    file.seek(offset)
-                    self._writer.append(file, size)
-            except FileNotFoundError:
-                raise ObjectError("NoSuchKey", 404, "x-amz-copy-source: it was changed meanwhile") from None
-
-        await self._store.in_thread(work)
-
-    async def _flush(self) -> None:
-        data, self._buffer = bytes(self._buffer), bytearray()
-        await self._store.in_thread(lambda: self._writer.write(data))
 
 
 class ObjectStore:
@@ -137,6 +75,7 @@ class ObjectStore:
         self._quota_bytes = quota_mib * MIB
         self._used: dict[str, int] = {}
         self._threads = trio.CapacityLimiter(_WRITES_AT_ONCE)
+        self._opened_s = time.time()
         self.journal = ObjectJournal(database, now_s)
 
     @classmethod
@@ -151,11 +90,15 @@ class ObjectStore:
         except OSError as error:
             raise StorageFull(f"{root}: {error.strerror}") from error
         self = cls(await Database.open(state_dir / "objects.sqlite", MIGRATIONS), blobs, now_s, quota_mib)
-        used = "SELECT project, sum(size) FROM object GROUP BY project"
-        parts = "SELECT project, sum(size) FROM part JOIN upload ON upload.id = part.upload GROUP BY project"
+        used = f"SELECT project, sum(max(size, {ROOM_MIN_BYTES})) FROM object GROUP BY project"
+        parts = (
+            f"SELECT project, sum(max(size, {ROOM_MIN_BYTES})) FROM part JOIN upload ON upload.id = part.upload"
+            " GROUP BY project"
+        )
         for sql in (used, parts):
             for project_id, size in await self.database.read(lambda one, sql=sql: one.execute(sql).fetchall()):  # type: ignore[misc]
                 self._used[project_id] = self._used.get(project_id, 0) + size
+        await self.journal.load()
         return self
 
     async def aclose(self) -> None:
@@ -163,9 +106,15 @@ class ObjectStore:
 
     async def run(self) -> None:
         """Removes what nothing names, what has expired, and events that everybody has; runs until cancelled."""
-        await self._sweep_blobs()
+        swept = False
         while True:
-            await self.tidy()
+            try:
+                if not swept:
+                    await self._sweep_blobs()
+                    swept = True
+                await self.tidy()
+            except (PlatformError, OSError) as error:
+                log.error("objects: what has expired and what nothing names stays for now: %s", error)
             await trio.sleep(_TIDY_S)
 
     async def tidy(self) -> None:
@@ -205,11 +154,18 @@ class ObjectStore:
         check_project(project_id)
         check_bucket(bucket)
         now_s = self.now_s()  # the database's thread has no clock
-        made = await self.database.run(
-            lambda one: one.execute("INSERT OR IGNORE INTO bucket VALUES (?,?,?)", (project_id, bucket, now_s)).rowcount
-        )
-        if not made and not may_exist:
-            raise ObjectError("BucketAlreadyOwnedByYou", 409, f"bucket: {bucket} is there already")
+
+        def work(one: sqlite3.Connection) -> None:
+            if _has_bucket(one, project_id, bucket):
+                if not may_exist:
+                    raise ObjectError("BucketAlreadyOwnedByYou", 409, f"bucket: {bucket} is there already")
+                return
+            [count] = one.execute("SELECT count(*) FROM bucket WHERE project=?", (project_id,)).fetchone()
+            if count >= BUCKETS_MAX:
+                raise ObjectError("TooManyBuckets", 400, f"bucket: the project has {BUCKETS_MAX} buckets")
+            one.execute("INSERT INTO bucket VALUES (?,?,?)", (project_id, bucket, now_s))
+
+        await self.database.run(work)
         self.journal.wake(project_id, bucket)
 
     async def delete_bucket(self, project_id: str, bucket: str) -> None:
@@ -240,7 +196,7 @@ class ObjectStore:
 
         def work(one: sqlite3.Connection) -> StoredObject:
             self.need_bucket(one, project_id, bucket)
-            row = _find(one, project_id, bucket, key)
+            row = find_object(one, project_id, bucket, key)
             if row is None:
                 raise ObjectError("NoSuchKey", 404, "key: there is no such object")
             return row
@@ -252,7 +208,7 @@ class ObjectStore:
         while True:
             found = await self.head(project_id, bucket, key)
             try:
-                return found, await self.in_thread(self.blobs.path(project_id, bucket, found.blob).open, "rb")
+                return found, await self.in_thread(self.blobs.path(project_id, found.blob).open, "rb")
             except FileNotFoundError:
                 if (await self.head(project_id, bucket, key)).blob == found.blob:
                     raise
@@ -262,7 +218,7 @@ class ObjectStore:
         while True:
             found = await self.head(project_id, bucket, key)
             try:
-                return found, await self.in_thread(self.blobs.link, project_id, bucket, found.blob)
+                return found, await self.in_thread(self.blobs.link, project_id, found.blob)
             except FileNotFoundError:
                 if (await self.head(project_id, bucket, key)).blob == found.blob:
                     raise
@@ -273,6 +229,7 @@ class ObjectStore:
         writer = await self.in_thread(self.blobs.create)
         incoming = Incoming(self, writer, project_id)
         try:
+            incoming.account(ROOM_MIN_BYTES)
             yield incoming
         finally:
             self.reserve(project_id, -incoming.reserved)
@@ -306,13 +263,14 @@ class ObjectStore:
             ObjectError: no such bucket, or a condition is not met; nothing has changed.
         """
         check_key(key)
+        self.journal.check_room(project_id)
         if not await self.has_bucket(project_id, bucket):
             raise _no_bucket(bucket)
         gone: list[str] = []
         freed = 0
         now_s = self.now_s()
         with trio.CancelScope(shield=True):
-            blob = await self.in_thread(self.blobs.place, writer, project_id, bucket)
+            blob = await self.in_thread(self.blobs.place, writer, project_id)
             new = StoredObject(
                 key=key, blob=blob, size=writer.size, etag=etag or writer.md5,
                 content_type=content_type or "application/octet-stream", meta=dict(meta or {}), modified_s=now_s,
@@ -321,13 +279,13 @@ class ObjectStore:
             def work(one: sqlite3.Connection) -> None:
                 nonlocal freed
                 self.need_bucket(one, project_id, bucket)
-                old = _find(one, project_id, bucket, key)
+                old = find_object(one, project_id, bucket, key)
                 conditions.check(None if old is None else old.etag)
                 if also is not None:
                     gone.extend(also(one))
                 if old is not None:
                     gone.append(old.blob)
-                    freed = old.size
+                    freed = room_of(old.size)
                 one.execute(
                     "INSERT OR REPLACE INTO object VALUES (?,?,?,?,?,?,?,?,?,?)",
                     (project_id, bucket, key, blob, new.size, new.etag, new.content_type,
@@ -338,11 +296,11 @@ class ObjectStore:
             try:
                 await self.database.run(work)
             except BaseException:
-                await trio.to_thread.run_sync(self.blobs.remove, project_id, bucket, [blob])
+                await self.discard(project_id, [blob])
                 raise
-            self._used[project_id] = self._used.get(project_id, 0) + new.size - freed
-            self.journal.wake(project_id, bucket)
-            await trio.to_thread.run_sync(self.blobs.remove, project_id, bucket, gone)
+            self.count(project_id, room_of(new.size) - freed)
+            self.journal.added(project_id, bucket)
+            await self.discard(project_id, gone)
         return new
 
     async def put_bytes(
@@ -371,11 +329,12 @@ class ObjectStore:
         if version not in ("", "null"):
             raise ObjectError("NoSuchVersion", 404, "versionId: objects have the version null only")
 
+        self.journal.check_room(project_id)
         now_s = self.now_s()
 
         def work(one: sqlite3.Connection) -> StoredObject | None:
             self.need_bucket(one, project_id, bucket)
-            old = _find(one, project_id, bucket, key)
+            old = find_object(one, project_id, bucket, key)
             conditions.check(None if old is None else old.etag)
             if old is not None:
                 one.execute("DELETE FROM object WHERE project=? AND bucket=? AND key=?", (project_id, bucket, key))
@@ -386,9 +345,9 @@ class ObjectStore:
         with trio.CancelScope(shield=True):
             old = await self.database.run(work)
             if old is not None:
-                self._used[project_id] = self._used.get(project_id, 0) - old.size
-                self.journal.wake(project_id, bucket)
-                await trio.to_thread.run_sync(self.blobs.remove, project_id, bucket, [old.blob])
+                self.count(project_id, -room_of(old.size))
+                self.journal.added(project_id, bucket)
+                await self.discard(project_id, [old.blob])
 
     async def page(
         self,
@@ -406,53 +365,12 @@ class ObjectStore:
             after: keys up to this one are left out, and so is what begins with it where it is a common prefix.
             delimiter: what follows the prefix up to it is a common prefix, which stands for all of its keys.
         """
-        return await self.database.read(
-            lambda one: self._list(one, project_id, bucket, prefix, after, delimiter, min(most, LIST_MAX))
-        )
 
-    def _list(
-        self, one: sqlite3.Connection, project: str, bucket: str, prefix: str, after: str, delimiter: str, most: int
-    ) -> Page:
-        self.need_bucket(one, project, bucket)
-        objects: list[StoredObject] = []
-        prefixes: list[str] = []
-        last = ""
-        end = after_prefix(prefix)
-        at, strictly = max(prefix, after), after >= prefix and bool(after)
-        if delimiter and strictly and after.startswith(prefix) and after[len(prefix) :].endswith(delimiter):
-            at, strictly = after_prefix(after), False
-        while most:
-            compare = ">" if strictly else ">="
-            rows = one.execute(
-                f"SELECT {_ROW} FROM object WHERE project=? AND bucket=? AND key {compare} ?"
-                f"{' AND key < ?' if end else ''} ORDER BY key LIMIT ?",
-                (
-                    project,
-                    bucket,
-                    at,
-                    *((end,) if end else ()),
-                    min(most + 1, _ROWS_AT_ONCE if delimiter else most + 1),
-                ),
-            ).fetchall()
-            if not rows:
-                break
-            for row in rows:
-                if str(row[0]) < at:
-                    continue  # of the common prefix before it
-                if len(objects) + len(prefixes) >= most:
-                    return Page(objects=objects, prefixes=prefixes, truncated=True, last=last)
-                key = str(row[0])
-                cut = key.find(delimiter, len(prefix)) if delimiter else -1
-                if cut >= 0:
-                    last = key[: cut + len(delimiter)]
-                    prefixes.append(last)
-                    at, strictly = after_prefix(last), False
-                    if not at:
-                        return Page(objects=objects, prefixes=prefixes, truncated=False, last=last)
-                else:
-                    objects.append(_stored(row))
-                    last, at, strictly = key, key, True
-        return Page(objects=objects, prefixes=prefixes, truncated=False, last=last)
+        def work(one: sqlite3.Connection) -> Page:
+            self.need_bucket(one, project_id, bucket)
+            return list_page(one, project_id, bucket, prefix, after, delimiter, min(most, LIST_MAX))
+
+        return await self.database.read(work)
 
     # Within
 
@@ -483,18 +401,24 @@ class ObjectStore:
         except OSError as error:
             raise storage_error(error, Path("objects")) or error from error
 
+    async def discard(self, project_id: str, blobs: Sequence[str]) -> None:
+        """Removes blobs that nothing names any more. What cannot be removed now is removed after the next start."""
+        try:
+            await trio.to_thread.run_sync(self.blobs.remove, project_id, blobs)
+        except OSError as error:
+            log.error("objects: files that nothing names stay until the next start: %s", error)
+
     def need_bucket(self, one: sqlite3.Connection, project_id: str, bucket: str) -> None:
         """Raises ObjectError where there is no such bucket."""
         if not _has_bucket(one, project_id, bucket):
             raise _no_bucket(bucket)
 
     async def _sweep_blobs(self) -> None:
-        before_s = time.time()
         known = await self.database.read(
             lambda one: {row[0] for row in one.execute("SELECT blob FROM object UNION ALL SELECT blob FROM part")}
         )
-        # Files that are being placed now are young.
-        await self.in_thread(self.blobs.sweep, known, before_s - 60.0)
+        # What was placed since the store was opened may not be in the index yet.
+        await self.in_thread(self.blobs.sweep, known, self._opened_s - _YOUNG_S)
 
 
 def _has_bucket(one: sqlite3.Connection, project_id: str, bucket: str) -> bool:
@@ -503,21 +427,6 @@ def _has_bucket(one: sqlite3.Connection, project_id: str, bucket: str) -> bool:
 
 def _no_bucket(bucket: str) -> ObjectError:
     return ObjectError("NoSuchBucket", 404, f"bucket: there is no bucket {bucket[:63]!r}")
-
-
-def _find(one: sqlite3.Connection, project_id: str, bucket: str, key: str) -> StoredObject | None:
-    row = one.execute(
-        f"SELECT {_ROW} FROM object WHERE project=? AND bucket=? AND key=?", (project_id, bucket, key)
-    ).fetchone()
-    return None if row is None else _stored(row)
-
-
-def _stored(row: Sequence[object]) -> StoredObject:
-    key, blob, size, etag, content_type, meta, modified_s = row
-    return StoredObject(
-        key=str(key), blob=str(blob), size=int(str(size)), etag=str(etag), content_type=str(content_type),
-        meta=msgspec.json.decode(str(meta), type=dict[str, str]), modified_s=float(str(modified_s)),
-    )  # fmt: skip
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -20,6 +20,7 @@ from fgd.plugin import (
     ObjectChange,
     Place,
     TriggerType,
+    bucket_fault,
 )
 
 _BATCH: Final = 50
@@ -72,6 +73,8 @@ class Obs(TriggerType[ObsSettings]):
 
     @classmethod
     def check(cls, settings: ObsSettings, place: Place) -> None:
+        if fault := bucket_fault(settings.bucket):
+            raise BadTriggerConfig("bucket", fault)
         wanted_names(settings.events)
 
     @classmethod

@@ -80,10 +80,10 @@ class Writers:
         for number in range(PER_WRITER):
             key = f"writer {writer}/{number:04}.txt"
             data = content(key)
-            self._insist(lambda key=key, data=data: client.put_object(BUCKET, key, io.BytesIO(data), len(data)))  # type: ignore[misc]
+            self._insist(lambda key=key, data=data: client.put_object(BUCKET, key, io.BytesIO(data), len(data)))
             self.acknowledged.add(("ObjectCreated:Put", key))
             if number % 10 == 0:
-                self._insist(lambda key=key: client.remove_object(BUCKET, key))  # type: ignore[misc]
+                self._insist(lambda key=key: client.remove_object(BUCKET, key))
                 self.acknowledged.add(("ObjectRemoved:DeleteMarkerCreated", key))
 
     def _insist(self, do: object) -> None:
