@@ -17,7 +17,9 @@ type Node = tuple[str, "str | Sequence[Node]"]
 def document(name: str, *children: Node) -> bytes:
     """A document; a node is a name with text or with nodes."""
     inner = "".join(_text(child) for child in children)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{_NAMESPACE}">{inner}</{name}>'.encode()
+    # Errors are in no namespace; some clients find nothing in them otherwise.
+    namespace = "" if name == "Error" else f' xmlns="{_NAMESPACE}"'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name}{namespace}>{inner}</{name}>'.encode()
 
 
 def _text(node: Node) -> str:

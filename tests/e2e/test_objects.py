@@ -1,53 +1,23 @@
-"""The object store of a running daemon, by a client for S3: objects, events, code."""
+"""The object store of a running daemon, by clients for S3 and by commands: objects, events, code."""
 
 import hashlib
 import io
-import socket
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from minio import Minio
-from minio.error import S3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
-from fgd.testing.client import Client, Keys
-from fgd.testing.daemon import DaemonProcess
 from fgd.testing.host import eventually
 from tests.e2e.diary import DIARY, entries
+from tests.e2e.s3 import Rig
 
 LONG_S = 60.0
-
-
-class Rig:
-    """A daemon whose object store listens, and clients of both."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        self.daemon = DaemonProcess(folder, {"obs_listen": self.address, "drain_s": 5.0})
-
-    def open(self) -> None:
-        self.keys: Keys = self.daemon.create_keys()
-        self.api: Client = self.daemon.client(self.keys)
-        self.s3 = Minio(self.address, self.keys.access_key, self.keys.secret_key, secure=False, region="local")
-
-    def put(self, bucket: str, key: str, data: bytes) -> Any:
-        return self.s3.put_object(bucket, key, io.BytesIO(data), len(data))
-
-    def get(self, bucket: str, key: str, offset: int = 0, length: int = 0) -> bytes:
-        answer = self.s3.get_object(bucket, key, offset=offset, length=length)
-        try:
-            return bytes(answer.data)
-        finally:
-            answer.close()
-            answer.release_conn()
-
-    def follow(self, urn: str, **event_data: Any) -> Any:
-        body = {"trigger_type_code": "OBS", "event_data": event_data}
-        return self.api.request("POST", f"/v2/{self.api.project_id}/fgs/triggers/{urn}", body)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +44,84 @@ def test_objects_of_any_size_come_back_as_they_were(rig: Rig) -> None:
     assert ["dir/", "large"] == listed
 
 
-def test_who_has_no_right_key_gets_nothing(rig: Rig) -> None:
-    wrong = Minio(rig.address, rig.keys.access_key, "x" * 40, secure=False, region="local")
-    with pytest.raises(S3Error) as refused:
-        wrong.list_buckets()
+def test_boto3_speaks_to_it(rig: Rig) -> None:
+    """Listing, metadata, ranges, conditions, copies, uploads in parts, presigned URLs, deleting many."""
+    s3 = rig.boto()
+    s3.create_bucket(Bucket="boto")
+    s3.put_object(Bucket="boto", Key="a b/ü+1.txt", Body=b"hello", ContentType="text/plain", Metadata={"who": "me"})
+    got = s3.get_object(Bucket="boto", Key="a b/ü+1.txt", Range="bytes=1-3")
+    s3.copy_object(Bucket="boto", Key="copy", CopySource={"Bucket": "boto", "Key": "a b/ü+1.txt"})
+    with pytest.raises(ClientError) as taken:
+        s3.put_object(Bucket="boto", Key="copy", Body=b"no", IfNoneMatch="*")
+    large = bytes(range(256)) * 49152
+    s3.upload_fileobj(io.BytesIO(large), "boto", "large", Config=TransferConfig(multipart_threshold=6 * 1024 * 1024))
+    back = io.BytesIO()
+    s3.download_fileobj("boto", "large", back)
+    link = s3.generate_presigned_url("get_object", Params={"Bucket": "boto", "Key": "copy"}, ExpiresIn=60)
+    pages = [
+        [one["Key"] for one in page["Contents"]]
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket="boto", PaginationConfig={"PageSize": 2})
+    ]
+    deleted = s3.delete_objects(Bucket="boto", Delete={"Objects": [{"Key": "copy"}, {"Key": "no-such"}]})
+    with pytest.raises(ClientError) as gone:
+        s3.get_object(Bucket="boto", Key="copy")
 
-    assert "SignatureDoesNotMatch" == refused.value.code
+    assert b"ell" == got["Body"].read()
+    assert ("text/plain", {"who": "me"}) == (got["ContentType"], got["Metadata"])
+    assert "PreconditionFailed" == taken.value.response["Error"]["Code"]
+    assert large == back.getvalue()
+    assert s3.head_object(Bucket="boto", Key="large")["ETag"].strip('"').endswith("-2")
+    assert link.startswith(f"http://{rig.address}/boto/copy?X-Amz-Algorithm=AWS4-HMAC-SHA256")
+    assert [["a b/ü+1.txt", "copy"], ["large"]] == pages
+    assert ["copy", "no-such"] == [one["Key"] for one in deleted["Deleted"]]
+    assert "NoSuchKey" == gone.value.response["Error"]["Code"]
+
+
+def test_a_presigned_url_needs_no_key_until_it_expires_or_is_changed(rig: Rig) -> None:
+    s3 = rig.boto()
+    s3.create_bucket(Bucket="links")
+    s3.put_object(Bucket="links", Key="k", Body=b"for you")
+    link = s3.generate_presigned_url("get_object", Params={"Bucket": "links", "Key": "k"}, ExpiresIn=60)
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": "links", "Key": "new"}, ExpiresIn=60)
+    old = link.replace("X-Amz-Expires=60", "X-Amz-Expires=600")
+
+    assert b"for you" == httpx.get(link).content
+    assert 403 == httpx.get(old).status_code
+    assert 403 == httpx.get(link.replace("/links/k?", "/links/new?")).status_code
+    assert 403 == httpx.put(link, content=b"x").status_code
+    assert 200 == httpx.put(put, content=b"from you").status_code
+    assert b"from you" == rig.get("links", "new")
+
+
+def test_commands_for_buckets_and_objects(rig: Rig, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.bin", tmp_path / "out.bin"
+    source.write_bytes(os.urandom(40 * 1024 * 1024))
+    rig.cli("buckets", "create", "cli-1")
+    made = rig.cli("objects", "put", "cli-1/dir/ü 1.bin", str(source), "--content-type", "text/x")
+    rig.put("cli-1", "other", b"1")
+    buckets = [one["name"] for one in rig.cli("buckets", "list")["buckets"]]
+    listed = rig.cli("objects", "list", "cli-1", "--prefix", "dir/")["objects"]
+    got = rig.cli("objects", "get", "cli-1/dir/ü 1.bin", str(target))
+    shown = rig.daemon.cli("objects", "get", "cli-1/other", "-").stdout
+    full = rig.daemon.cli("buckets", "delete", "cli-1", check=False)
+    missing = rig.daemon.cli("objects", "get", "cli-1/none", str(tmp_path / "none"), check=False)
+    wrong = rig.daemon.cli("objects", "get", "cli-1", check=False)
+    table = rig.daemon.cli("objects", "list", "cli-1").stdout
+    for key in ("dir/ü 1.bin", "other"):
+        rig.cli("objects", "delete", f"cli-1/{key}")
+    rig.cli("buckets", "delete", "cli-1")
+
+    assert "cli-1" in buckets
+    assert hashlib.md5(source.read_bytes()).hexdigest() == made["etag"] == listed[0]["etag"]
+    assert [("dir/ü 1.bin", 40 * 1024 * 1024)] == [(one["key"], one["size"]) for one in listed]
+    assert (source.read_bytes(), 40 * 1024 * 1024) == (target.read_bytes(), got["size"])
+    assert "1" == shown
+    assert (3, True) == (full.returncode, "BucketNotEmpty" in full.stderr)
+    assert (3, True) == (missing.returncode, "NoSuchKey" in missing.stderr)
+    assert (2, True) == (wrong.returncode, "must be BUCKET/KEY" in wrong.stderr)
+    assert ["in.bin", "out.bin"] == sorted(path.name for path in tmp_path.iterdir())
+    assert table.startswith("KEY")
+    assert "cli-1" not in [one["name"] for one in rig.cli("buckets", "list")["buckets"]]
 
 
 def test_an_object_leads_to_one_event_with_its_key_encoded(rig: Rig) -> None:
