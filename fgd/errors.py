@@ -663,6 +663,12 @@ class Unavailable(PlatformError):
     code, status_hint = "FSS.0503", 503
 
 
+class ObjectStoreAway(PlatformError):
+    """503 FSS.0503: an object store of others cannot be reached, or refuses what the daemon asks of it."""
+
+    code, status_hint = "FSS.0503", 503
+
+
 class StorageFull(PlatformError):
     """503 FSS.0503: the state directory's disk is full or failing; nothing was stored."""
 

@@ -82,6 +82,8 @@ from fgd.model import Alias
 from fgd.plugin_list import PluginList
 from fgd.plugin_manager import PluginManager
 from fgd.prepare import Prepared
+from fgd.remote.client import RemoteStores
+from fgd.remote_stores import parse_remote_stores
 from fgd.runtime import RuntimeInstall
 from fgd.sandbox.host import LauncherHost
 from fgd.shares import parse_exports, parse_roots
@@ -193,6 +195,9 @@ class Parts:
         self.history = await RequestHistory.open(self.prepared.state_dir)
         self.stack.push_async_callback(self.history.aclose)
         self.project_id = await self.catalog.setting("project_id", uuid.uuid4().hex)
+        stores = parse_remote_stores(self.config.object_stores)
+        self.remote = RemoteStores(stores, self.project_id, self.clock.time_s)
+        self.stack.push_async_callback(self.remote.aclose)
         self.keyring = Keyring(self.clock.time_s)
         self.keyring.load(await self.catalog.access_keys(), await self.catalog.tokens())
         self.directory = Directory(await self.catalog.functions(), await self.catalog.aliases())
@@ -365,7 +370,9 @@ class Parts:
         )
         self.stack.push_async_callback(self.queue.aclose)
         # Not the run's clock: destinations work in other threads and loops too.
-        node = InvokeNode(self.config, self.directory, self.queue, time.time, self.publisher.deliver, self.objects)
+        node = InvokeNode(
+            self.config, self.directory, self.queue, time.time, self.publisher.deliver, self.objects, self.remote
+        )
         self.destinations = Destinations(
             [(name, self.plugins.builtin(name), kind) for name, kind in self.plugins.classes("fgd_destinations")],
             node,
@@ -421,7 +428,9 @@ class Parts:
             self.trigger_host,
             self.clock,
             await trigger_store.notes(),
-            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.objects).of,
+            OwnSources(
+                self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.objects, self.remote
+            ).of,
             self.topics.listen,
             self.objects.journal.leave,
         )
@@ -461,7 +470,7 @@ class Parts:
             triggers=self.triggers,
             apis=self.apis,
             trigger_states=self.trigger_host.state,
-            object_source=ObjectSource(self.objects),
+            object_source=ObjectSource(self.objects, self.remote),
             dependencies=self.dependencies,
             disks=self.disks,
             async_configs=self.async_configs,

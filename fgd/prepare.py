@@ -16,6 +16,7 @@ from fgd.linux.notify import listen_fds
 from fgd.linux.process import drop_privileges, make_reachable
 from fgd.log import set_up_logging
 from fgd.network import PUBLIC
+from fgd.remote_stores import parse_remote_stores
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.sandbox.network_survey import Survey, survey
@@ -99,6 +100,8 @@ def prepare(args: argparse.Namespace) -> Prepared:
         paths = startup.outermost([*paths, config_path.resolve()])
     if config.public_dependencies and Path(config.public_dependencies).is_dir():
         paths = startup.outermost([*paths, Path(config.public_dependencies).resolve()])
+    keys = [Path(store.keys).resolve() for store in parse_remote_stores(config.object_stores).values()]
+    paths = startup.outermost([*paths, *(path for path in keys if path.exists())])
     make_reachable(paths)
     drop_privileges(account.uid, account.gid)
     os.chdir(state_dir)

@@ -131,8 +131,16 @@ class Sources(Protocol):
     def audit(self) -> AuditFeed:
         """What was done in the project."""
 
-    def objects(self, bucket: str) -> ObjectFeed:
-        """A bucket of the node's object store, which need not be there yet."""
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> ObjectFeed:
+        """A bucket, which need not be there yet.
+
+        Args:
+            store: one of the setting `object_stores`; "": the node's own.
+            prefix: changes of other keys are not needed, and may be left out.
+
+        Raises:
+            RequestError: the project has no such store.
+        """
 
 
 class Door(Protocol):

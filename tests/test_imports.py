@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     # networks as the settings name them
     frozenset({"network"}),
     # frozen data, parsed once
+    frozenset({"remote_stores"}),
     frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),
     frozenset({"call", "destination", "topic"}),
@@ -25,6 +26,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     # what makes sandboxes, what survives a restart
     frozenset({"sandbox", "store"}),
     frozenset({"auth", "metrics"}),
+    # object stores of others
+    frozenset({"remote"}),
     # leases on running instances
     frozenset({"instance"}),
     # one event, one outcome
@@ -65,7 +68,7 @@ ONLY: dict[str, frozenset[str]] = {
     "yaml": frozenset({"control"}),
     "prometheus_client": frozenset({"metrics"}),
     "pluggy": frozenset({"hookspecs", "plugin_manager"}),
-    "httpx": frozenset({"builtin"}),
+    "httpx": frozenset({"builtin", "remote"}),
 }
 
 #: What runs between fork and exec, or without an event loop.

@@ -12,8 +12,8 @@ import hashlib
 import hmac
 import re
 from calendar import timegm
-from collections.abc import Sequence
-from time import strptime
+from collections.abc import Mapping, Sequence
+from time import gmtime, strftime, strptime
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -117,6 +117,39 @@ def verify(signed: Signed, secret_key: str, method: str, path: bytes, query: Pai
     Raises:
         Unauthorized: a signed header is missing, or the signature is wrong.
     """
+    expected = _signature(signed, secret_key, method, path, query, headers)
+    if not hmac.compare_digest(expected, signed.signature):
+        raise Unauthorized("Authorization: the signature does not match the request")
+
+
+def sign(
+    access_key: str, secret_key: str, region: str, method: str, path: bytes, query: Pairs, headers: Mapping[str, str],
+    payload: str, now_s: float,
+) -> dict[str, str]:  # fmt: skip
+    """Headers that sign a request of our own.
+
+    Args:
+        path: as it goes over the wire.
+        query: decoded.
+        headers: those that are sent and shall be signed, with `host`; names in lower case.
+        payload: the SHA-256 of the body, in hex.
+        now_s: epoch seconds.
+    """
+    date = strftime("%Y%m%dT%H%M%SZ", gmtime(now_s))
+    own = {"x-amz-date": date, "x-amz-content-sha256": payload}
+    every = sorted({**headers, **own}.items())
+    signed = Signed(
+        access_key=access_key, date=date, region=region, names=tuple(name for name, _ in every), signature="",
+        payload=payload,
+    )  # fmt: skip
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every]
+    signature = _signature(signed, secret_key, method, path, query, raw)
+    credential = f"Credential={access_key}/{signed.scope}"
+    names = f"SignedHeaders={';'.join(signed.names)}"
+    return {**own, "authorization": f"{_ALGORITHM} {credential}, {names}, Signature={signature}"}
+
+
+def _signature(signed: Signed, secret_key: str, method: str, path: bytes, query: Pairs, headers: Headers) -> str:
     lines = [method, quote_from_bytes(unquote_to_bytes(path), safe="/~")]
     lines.append("&".join(sorted(f"{_quoted(k)}={_quoted(v)}" for k, v in query if k != "X-Amz-Signature")))
     for name in signed.names:
@@ -127,9 +160,7 @@ def verify(signed: Signed, secret_key: str, method: str, path: bytes, query: Pai
     lines += ["", ";".join(signed.names), signed.payload]
     canonical = "\n".join(lines).encode("latin-1")
     text = "\n".join((_ALGORITHM, signed.date, signed.scope, hashlib.sha256(canonical).hexdigest()))
-    expected = hmac.new(_key(signed, secret_key), text.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(expected, signed.signature):
-        raise Unauthorized("Authorization: the signature does not match the request")
+    return hmac.new(_key(signed, secret_key), text.encode(), hashlib.sha256).hexdigest()
 
 
 class ChunkSignatures:

@@ -1,9 +1,11 @@
 """The kind `OBS`: the notification becomes an object in a bucket of the node's object store.
 
     {"bucket": "results", "prefix": "failed/", "expires": 30}
+    {"bucket": "results", "store": "minio"}
 
 The bucket is made with the first object, called `<prefix><time>-<request id>-<success or failure>.json`; a repeated
-delivery makes the same object again. `expires` are days, 0 for ever.
+delivery makes the same object again. `expires` are days, 0 for ever. `store` is one of the setting `object_stores`,
+where the bucket must be there and objects expire by the store's own rules.
 """
 
 import re
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 from fgd.builtin import fields
 from fgd.plugin import BadDestination, Delivery, Node, bucket_fault
+from fgd.remote_stores import parse_remote_stores
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: What is left of the 1,024 bytes of a key beside the name that fgd gives.
@@ -29,6 +32,7 @@ class Target:
     bucket: str
     prefix: str
     expires_days: int
+    store: str = ""
 
 
 class BucketDestination:
@@ -40,7 +44,7 @@ class BucketDestination:
         self._node = node
 
     def parse(self, param: Mapping[str, Any]) -> Target:
-        fields.only(param, "bucket", "prefix", "expires")
+        fields.only(param, "bucket", "prefix", "expires", "store")
         bucket = fields.text(param, "bucket", 63)
         if fault := bucket_fault(bucket):
             raise BadDestination(f"bucket: {fault}")
@@ -50,7 +54,12 @@ class BucketDestination:
         if any(part in (".", "..") for part in prefix.split("/")):
             raise BadDestination("prefix: none of its parts between slashes may be . or ..")
         expires = fields.whole(param, "expires", 0, _EXPIRES_MAX_DAYS)
-        return Target(bucket, prefix, expires)
+        store = fields.text(param, "store", 32, needed=False)
+        if store and store not in parse_remote_stores(self._node.config.object_stores):
+            raise BadDestination(f"store: there is no object store {store!r} (setting object_stores)")
+        if store and expires:
+            raise BadDestination("expires: must be 0 with a store, whose own rules remove objects")
+        return Target(bucket, prefix, expires, store)
 
     async def deliver(self, delivery: Delivery, settings: Target) -> None:
         ended = datetime.fromtimestamp(delivery.created_s, UTC)
@@ -59,5 +68,5 @@ class BucketDestination:
         expires_s = self._node.now_s() + settings.expires_days * _DAY_S if settings.expires_days else 0.0
         await self._node.put_object(
             delivery.project_id, settings.bucket, key, delivery.document,
-            content_type="application/json", expires_s=expires_s,
+            content_type="application/json", expires_s=expires_s, store=settings.store,
         )  # fmt: skip

@@ -9,11 +9,13 @@ from fgd.control.audit import Audit
 from fgd.control.log_loops import leads_to
 from fgd.control.log_streams import LogStreams
 from fgd.control.object_feed import StoreFeed
+from fgd.control.remote_feed import RemoteFeed
 from fgd.errors import LogLoop
 from fgd.invoke.resolve import Directory
+from fgd.remote.client import RemoteStores
 from fgd.store.objects import ObjectStore
 from fgd.store.streams import POSITION_STEP
-from fgd.trigger import Place
+from fgd.trigger import ObjectFeed, Place
 from fgd.urn import FunctionUrn
 
 
@@ -39,12 +41,14 @@ class OwnSources:
         audit: Audit,
         listeners: Callable[[str], Iterable[str]],
         objects: ObjectStore,
+        remote: RemoteStores,
     ) -> None:
         self.directory = directory
         self.streams = streams
         self.audit = audit
         self.listeners = listeners
         self.objects = objects
+        self.remote = remote
 
     def of(self, place: Place) -> "TriggerSources":
         """What a trigger may read."""
@@ -73,8 +77,12 @@ class TriggerSources:
     def audit(self) -> "AuditRecords":
         return AuditRecords(self._own.audit, self._place)
 
-    def objects(self, bucket: str) -> StoreFeed:
-        return StoreFeed(self._own.objects, self._place, bucket)
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> ObjectFeed:
+        own, place = self._own, self._place
+        if not store:
+            return StoreFeed(own.objects, place, bucket)
+        client = own.remote.of(place.project_id, store, "event_data.store")
+        return RemoteFeed(own.objects, client, place, bucket, prefix)
 
 
 class LogFeed:

@@ -1,5 +1,8 @@
 """Changes in one bucket of the node's object store, as a trigger sees them (`fgd.trigger.ObjectFeed`)."""
 
+from collections.abc import Iterable
+
+from fgd.store.object_types import ObjectEvent
 from fgd.store.objects import ObjectStore
 from fgd.trigger import ObjectChange, Place
 
@@ -28,9 +31,14 @@ class StoreFeed:
             if events:
                 break
             await changed()
-        return [
-            ObjectChange(
-                one.seq, one.name, one.key, one.etag, one.size, one.at_s, one.principal, one.address, one.request_id
-            )
-            for one in events
-        ]
+        return changes_of(events)
+
+
+def changes_of(events: Iterable[ObjectEvent]) -> list[ObjectChange]:
+    """Entries of the journal as triggers see them."""
+    return [
+        ObjectChange(
+            one.seq, one.name, one.key, one.etag, one.size, one.at_s, one.principal, one.address, one.request_id
+        )
+        for one in events
+    ]

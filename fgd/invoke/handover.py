@@ -29,6 +29,14 @@ class Objects(Protocol):
     ) -> None: ...
 
 
+class Remote(Protocol):
+    """Makes them in object stores of others; the real thing is `fgd.remote.client.RemoteStores`."""
+
+    async def put_bytes(
+        self, project_id: str, store: str, bucket: str, key: str, data: bytes, content_type: str
+    ) -> None: ...
+
+
 class InvokeNode:
     """`fgd.destination.Node` of the daemon."""
 
@@ -40,6 +48,7 @@ class InvokeNode:
         now_s: Callable[[], float],
         publish: Publish,
         objects: Objects,
+        remote: Remote,
     ) -> None:
         self.config = config
         self.now_s = now_s
@@ -47,11 +56,16 @@ class InvokeNode:
         self._queue = queue
         self._publish = publish
         self._objects = objects
+        self._remote = remote
 
     async def put_object(
-        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float
-    ) -> None:
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
         """See `fgd.destination.Node`."""
+        if store:
+            await self._remote.put_bytes(project_id, store, bucket, key, data, content_type)
+            return
         actor = Actor(principal="fgd", request_id=new_request_id())
         await self._objects.put_bytes(
             project_id, bucket, key, data, actor, content_type=content_type, expires_s=expires_s

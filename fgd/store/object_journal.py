@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import trio
 
+from fgd.store import object_mirror
 from fgd.store.object_types import Actor, ObjectError, ObjectEvent, StoredObject
 from fgd.store.sqlite import Database
 
@@ -69,6 +70,11 @@ class ObjectJournal:
         )
         return int(row[0])
 
+    def hold(self, reader: str, project_id: str, bucket: str) -> None:
+        """A reader is about to say what it has; until then all is kept for it."""
+        if self._readers.get(reader, ("", "", 0))[:2] != (project_id, bucket):
+            self.watch(reader, project_id, bucket, 0)
+
     def watch(self, reader: str, project_id: str, bucket: str, seq: int) -> None:
         """A reader has all events of a bucket up to one: later ones are kept for it."""
         self._readers[reader] = (project_id, bucket, seq)
@@ -83,8 +89,12 @@ class ObjectJournal:
 
     def added(self, project_id: str, bucket: str) -> None:
         """A change is on disk."""
-        self._kept[project_id] = self._kept.get(project_id, 0) + 1
+        self.count(project_id, 1)
         self.wake(project_id, bucket)
+
+    def count(self, project_id: str, number: int) -> None:
+        """So many changes more are on disk."""
+        self._kept[project_id] = self._kept.get(project_id, 0) + number
 
     def wake(self, project_id: str, bucket: str) -> None:
         """Lets those look who wait for a bucket."""
@@ -109,10 +119,11 @@ class ObjectJournal:
                     (project_id, bucket, now_s - EVENT_GRACE_S, wanted.get((project_id, bucket), 1 << 62)),
                 )
                 removed[project_id] = removed.get(project_id, 0) + done.rowcount
+            object_mirror.forget(one, set(wanted))
             return removed
 
         for project_id, count in (await self._database.run(work)).items():
-            self._kept[project_id] = self._kept.get(project_id, 0) - count
+            self.count(project_id, -count)
 
 
 def note_event(
@@ -123,7 +134,12 @@ def note_event(
         seq=0, name=name, bucket=bucket, key=about.key, etag=about.etag, size=about.size, at_s=now_s,
         project_id=project_id, principal=actor.principal, address=actor.address, request_id=actor.request_id,
     )  # fmt: skip
+    append_event(one, bucket, event)
+
+
+def append_event(one: sqlite3.Connection, stream: str, event: ObjectEvent) -> None:
+    """A step of the transaction that takes a change over; `stream` is the bucket, or stands for one elsewhere."""
     one.execute(
         "INSERT INTO event (project, bucket, at_s, body) VALUES (?,?,?,?)",
-        (project_id, bucket, now_s, msgspec.json.encode(event).decode()),
+        (event.project_id, stream, event.at_s, msgspec.json.encode(event).decode()),
     )

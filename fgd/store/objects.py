@@ -1,6 +1,6 @@
 """The embedded object store: buckets of projects, objects by key, and a journal of what changed.
 
-Theory of operation: an index in SQLite (`objects.sqlite`) says which file holds the bytes of which object
+Theory of operation: an index in SQLite (`objects.db`) says which file holds the bytes of which object
 (`fgd/store/blobs.py`). An object is written aside, put on disk, renamed into its bucket's folder; then one transaction
 names it in the index, writes the event into the journal and forgets the object that had the key. So an object is there
 whole or not at all, an object that was acknowledged has its event, and a key is never the name of a file. What a crash
@@ -20,6 +20,7 @@ import msgspec
 import trio
 
 from fgd.errors import PlatformError, StorageFull
+from fgd.store import object_mirror
 from fgd.store.blobs import Blobs, BlobWriter
 from fgd.store.object_incoming import Incoming
 from fgd.store.object_journal import ObjectJournal, note_event
@@ -57,6 +58,7 @@ MIGRATIONS: Final = (
         " PRIMARY KEY (upload, number)) WITHOUT ROWID",
         "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT, bucket TEXT, at_s REAL, body TEXT)",
         "CREATE INDEX event_bucket ON event (project, bucket, seq)",
+        *object_mirror.MIGRATION,
     ),
 )
 _TIDY_S: Final = 300.0
@@ -89,7 +91,7 @@ class ObjectStore:
             blobs = await trio.to_thread.run_sync(Blobs, root)
         except OSError as error:
             raise StorageFull(f"{root}: {error.strerror}") from error
-        self = cls(await Database.open(state_dir / "objects.sqlite", MIGRATIONS), blobs, now_s, quota_mib)
+        self = cls(await Database.open(state_dir / "objects.db", MIGRATIONS), blobs, now_s, quota_mib)
         used = f"SELECT project, sum(max(size, {ROOM_MIN_BYTES})) FROM object GROUP BY project"
         parts = (
             f"SELECT project, sum(max(size, {ROOM_MIN_BYTES})) FROM part JOIN upload ON upload.id = part.upload"

@@ -118,7 +118,7 @@ class ListedFeed:
 
 @dataclass
 class ListedSources:
-    """`fgd.trigger.Sources`: streams by (group, stream), the audit log, and buckets by name."""
+    """`fgd.trigger.Sources`: streams by (group, stream), the audit log, buckets by name or `STORE/BUCKET`."""
 
     streams: dict[tuple[str, str], ListedFeed] = field(default_factory=dict)
     trail: ListedFeed = field(default_factory=ListedFeed)
@@ -133,8 +133,9 @@ class ListedSources:
     def audit(self) -> ListedFeed:
         return self.trail
 
-    def objects(self, bucket: str) -> HeldObjects:
-        return self.buckets.setdefault(bucket, HeldObjects(there=False))
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> HeldObjects:
+        name = f"{store}/{bucket}" if store else bucket
+        return self.buckets.setdefault(name, HeldObjects(there=False))
 
 
 @dataclass

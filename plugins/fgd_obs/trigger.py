@@ -19,6 +19,7 @@ from fgd.plugin import (
     FunctionOff,
     ObjectChange,
     Place,
+    Sources,
     TriggerType,
     bucket_fault,
 )
@@ -32,6 +33,10 @@ GROUPS: Final = {
     "ObjectCreated": ("Put", "Post", "Copy", "CompleteMultipartUpload"),
     "ObjectRemoved": ("Delete", "DeleteMarkerCreated"),
 }
+
+
+#: What the list of another store tells.
+_POLLED: Final = frozenset({"ObjectCreated:Put", "ObjectRemoved:Delete"})
 
 
 class ObsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +55,21 @@ class ObsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ]
     prefix: Annotated[str, msgspec.Meta(max_length=1024, description="How the keys of the objects begin.")] = ""
     suffix: Annotated[str, msgspec.Meta(max_length=1024, description="How they end.")] = ""
+    store: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=32,
+            description="One of the setting `object_stores`, whose list is looked at again and again: `Put` for what"
+            " is new or other, `Delete` for what is gone. The node's own if absent.",
+        ),
+    ] = ""
     name: Annotated[str, msgspec.Meta(max_length=256, description="Name, for people.")] = ""
 
 
 class _Memory(msgspec.Struct, frozen=True):
-    """Up to which change of which bucket the trigger is done."""
+    """Up to which change of which source the trigger is done."""
 
-    bucket: str
+    source: str
     seq: int
 
 
@@ -75,7 +88,13 @@ class Obs(TriggerType[ObsSettings]):
     def check(cls, settings: ObsSettings, place: Place) -> None:
         if fault := bucket_fault(settings.bucket):
             raise BadTriggerConfig("bucket", fault)
-        wanted_names(settings.events)
+        wanted = wanted_names(settings.events)
+        if settings.store and not wanted & _POLLED:
+            raise BadTriggerConfig("events", "must have Put or Delete; a list of another store tells no more")
+
+    @classmethod
+    def admit(cls, settings: ObsSettings, place: Place, sources: Sources) -> None:
+        sources.objects(settings.bucket, settings.store, settings.prefix)
 
     @classmethod
     def identity(cls, settings: ObsSettings) -> str:
@@ -83,20 +102,22 @@ class Obs(TriggerType[ObsSettings]):
 
     @classmethod
     def claim(cls, settings: ObsSettings) -> str:
-        return f"bucket {settings.bucket}, prefix {settings.prefix!r}, suffix {settings.suffix!r}"
+        store = f"object store {settings.store}, " if settings.store else ""
+        return f"{store}bucket {settings.bucket}, prefix {settings.prefix!r}, suffix {settings.suffix!r}"
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
-        bucket = self.config.bucket
-        feed = self.door.sources.objects(bucket)
+        bucket, store, prefix = self.config.bucket, self.config.store, self.config.prefix
+        feed = self.door.sources.objects(bucket, store, prefix)
+        source = f"{store}/{bucket}/{prefix}" if store else bucket
         if not await feed.ready():
             self.door.note(f"there is no bucket {bucket} yet")
             while not await feed.ready():
                 await trio.sleep(_BUCKET_S)
         remembered = self.door.recall()
         done = msgspec.json.decode(remembered, type=_Memory) if remembered else _Memory("", 0)
-        if done.bucket != bucket:
-            done = _Memory(bucket, await feed.begin())
+        if done.source != source:
+            done = _Memory(source, await feed.begin())
             await self.door.remember(msgspec.json.encode(done))
         self.door.note(f"follows the bucket {bucket}")
         wanted = wanted_names(self.config.events)
@@ -105,7 +126,7 @@ class Obs(TriggerType[ObsSettings]):
             for change in changes:
                 if change.name in wanted and self._named(change.key):
                     await self._hand_over(change)
-            done = _Memory(bucket, changes[-1].seq)
+            done = _Memory(source, changes[-1].seq)
             await self.door.remember(msgspec.json.encode(done))
 
     def _named(self, key: str) -> bool:

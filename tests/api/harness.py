@@ -65,6 +65,7 @@ from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
 from fgd.network import PUBLIC, public_network
 from fgd.plugin_manager import PluginManager
+from fgd.remote.client import RemoteStores
 from fgd.sandbox.mount_plan import Mount, Owner
 from fgd.shares import parse_exports, parse_roots
 from fgd.store.agencies import AgencyStore
@@ -444,7 +445,8 @@ async def _main(
     audit = Audit(audit_store, api.now_s, RECORDED, lambda: triggers.secret_names)
     objects = await ObjectStore.open(state_dir, state_dir / "objects", api.now_s, 100)
     api.objects = objects
-    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, objects)
+    remote = RemoteStores({}, PROJECT, api.now_s)
+    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, objects, remote)
     history = await RequestHistory.open(state_dir)
     reservation_store = ReservationStore(catalog.database)
     reservations = Reservations(
@@ -489,7 +491,7 @@ async def _main(
         triggers=triggers,
         apis=apis,
         trigger_states=api.triggers.state,
-        object_source=ObjectSource(objects),
+        object_source=ObjectSource(objects, remote),
         dependencies=dependencies,
         disks=disks,
         async_configs=configs,

@@ -27,8 +27,9 @@ class PlainNode:
         raise NotImplementedError
 
     async def put_object(
-        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float
-    ) -> None:
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
         self.objects[project_id, bucket, key] = (data, content_type, expires_s)
 
 

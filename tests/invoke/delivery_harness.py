@@ -26,6 +26,15 @@ def to_function(name: str) -> Target:
     return Target("FunctionGraph", f'{{"func_urn": "{name}"}}')
 
 
+class NoStores:
+    """No object stores of others."""
+
+    async def put_bytes(
+        self, project_id: str, store: str, bucket: str, key: str, data: bytes, content_type: str
+    ) -> None:
+        raise NotImplementedError
+
+
 class NoObjects:
     """No object store: the kinds of these tests make no objects."""
 
@@ -96,7 +105,7 @@ class Post:
 def _made(harness: Harness, mail: Mail) -> Post:
     """The deliverer of a queue that does not run yet."""
     directory = Directory([function(func_id) for func_id in harness.functions])
-    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s, _no_topics, NoObjects())
+    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s, _no_topics, NoObjects(), NoStores())
     destinations = Destinations(
         [("test", True, mail.kind()), ("own", True, FunctionDestination)],
         node,

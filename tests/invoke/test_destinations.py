@@ -37,8 +37,9 @@ class PlainNode:
         raise NotImplementedError
 
     async def put_object(
-        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float
-    ) -> None:
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
         raise NotImplementedError
 
 

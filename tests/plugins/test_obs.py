@@ -64,7 +64,7 @@ def test_only_wanted_changes_of_keys_with_prefix_and_suffix_are_events() -> None
     assert ["in%2Fa.txt", "in%2Fc.txt", "in%2Ff.txt"] == [
         event["Records"][0]["s3"]["object"]["key"] for event in events
     ]
-    assert {"bucket": "b-1", "seq": 6} == msgspec.json.decode(one.door.memory)
+    assert {"source": "b-1", "seq": 6} == msgspec.json.decode(one.door.memory)
 
 
 def test_what_it_is_done_with_does_not_come_again_and_a_new_one_begins_where_the_feed_says() -> None:
@@ -80,7 +80,7 @@ def test_what_it_is_done_with_does_not_come_again_and_a_new_one_begins_where_the
 
 def test_another_bucket_does_not_begin_where_the_old_one_was() -> None:
     one, feed = rig(replace(PUT, seq=5), start=3)
-    one.door.memory = msgspec.json.encode({"bucket": "other", "seq": 900})
+    one.door.memory = msgspec.json.encode({"source": "other", "seq": 900})
     events = one.run(seconds=5)
 
     assert 1 == len(events)
