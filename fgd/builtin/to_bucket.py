@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from fgd.builtin import fields
 from fgd.plugin import BadDestination, Delivery, Node, bucket_fault
-from fgd.remote_stores import parse_remote_stores
 
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: What is left of the 1,024 bytes of a key beside the name that fgd gives.
@@ -55,7 +54,7 @@ class BucketDestination:
             raise BadDestination("prefix: none of its parts between slashes may be . or ..")
         expires = fields.whole(param, "expires", 0, _EXPIRES_MAX_DAYS)
         store = fields.text(param, "store", 32, needed=False)
-        if store and store not in parse_remote_stores(self._node.config.object_stores):
+        if store and store not in [line.split(maxsplit=1)[0] for line in self._node.config.object_stores]:
             raise BadDestination(f"store: there is no object store {store!r} (setting object_stores)")
         if store and expires:
             raise BadDestination("expires: must be 0 with a store, whose own rules remove objects")
