@@ -2,6 +2,7 @@
 
 import hashlib
 from calendar import timegm
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -17,9 +18,11 @@ KEY, SECRET = "AK", "secret/+="
 PATHS = ["/", "/box", "/box/a%20b/%C3%BC%2B~-_.", "/box?list-type=2&prefix=a%20b%26&delimiter=%2F", "/box?delete="]
 
 
-def made(method: str, target: str, body: bytes = b"", *, query: bool = False, **headers: str) -> tuple[Any, Headers]:
+def made(
+    method: str, target: str, body: bytes = b"", headers: Mapping[str, str] = {}, *, query: bool = False
+) -> tuple[Any, Headers]:
     """A request that botocore has signed, and its headers as they arrive."""
-    request = AWSRequest(method, f"http://127.0.0.1:9300{target}", data=body, headers=headers)
+    request = AWSRequest(method, f"http://127.0.0.1:9300{target}", data=body, headers=dict(headers))
     credentials = Credentials(KEY, SECRET)
     signer = S3SigV4QueryAuth(credentials, "s3", "r1", expires=60) if query else S3SigV4Auth(credentials, "s3", "r1")
     signer.add_auth(request)
@@ -44,7 +47,7 @@ def check(method: str, target: str, headers: Headers, now_s: float, secret: str 
 
 @pytest.mark.parametrize("target", PATHS)
 def test_what_botocore_signs_is_right_and_any_change_is_not(target: str) -> None:
-    request, headers = made("PUT", target, b"body", **{"x-amz-meta-a": "two  words", "Content-Type": "text/plain"})
+    request, headers = made("PUT", target, b"body", {"x-amz-meta-a": "two  words", "Content-Type": "text/plain"})
     now_s = at_s(request)
     check("PUT", target, headers, now_s)
     other_meta = [(name, b"x" if name == b"x-amz-meta-a" else value) for name, value in headers]
@@ -82,7 +85,7 @@ def test_a_presigned_url_is_good_until_it_expires() -> None:
 
 @pytest.mark.parametrize("target", PATHS)
 def test_what_we_sign_is_what_botocore_signs(target: str) -> None:
-    request, _ = made("PUT", target, b"body", **{"content-type": "text/plain"})
+    request, _ = made("PUT", target, b"body", {"content-type": "text/plain"})
     sent = {name.lower(): value for name, value in request.headers.items()}
     ours = sign(
         KEY, SECRET, "r1", "PUT", urlsplit(target).path.encode(), pairs(target),
