@@ -13,6 +13,7 @@ import hmac
 import re
 from calendar import timegm
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from time import gmtime, strftime, strptime
 from typing import Final
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -75,6 +76,8 @@ def parse(headers: Headers, query: Pairs, now_s: float) -> Signed:
             raise Unauthorized(f"Authorization: must be a signature {_ALGORITHM} for the service s3")
         access_key, day, region, names, signature = match.groups()
         date, payload = sent.get("x-amz-date", ""), sent.get("x-amz-content-sha256", "")
+        if not date and "date" in names.split(";"):
+            date = _of_header(sent.get("date", ""))
         _check_time(date, day, now_s, MAX_SKEW_S)
         known = _HASH.fullmatch(payload) or payload in (UNSIGNED, PLAIN_CHUNKS, *SIGNED_CHUNKS)
         if not known:
@@ -97,13 +100,21 @@ def parse(headers: Headers, query: Pairs, now_s: float) -> Signed:
     return Signed(access_key=access_key, date=date, region=region, names=signed, signature=signature, payload=payload)
 
 
+def _of_header(date: str) -> str:
+    """The header Date as the signature has it; "" where it is none."""
+    try:
+        return strftime("%Y%m%dT%H%M%SZ", parsedate_to_datetime(date).utctimetuple())
+    except (ValueError, TypeError, OverflowError):
+        return ""
+
+
 def _check_time(date: str, day: str, now_s: float, lasts_s: int) -> None:
     try:
         if not _DATE.fullmatch(date) or not date.startswith(day):
             raise ValueError(date)
         at_s = timegm(strptime(date, "%Y%m%dT%H%M%SZ"))
     except ValueError:
-        raise Unauthorized("x-amz-date: must be a UTC time YYYYMMDDTHHMMSSZ of the credential's day") from None
+        raise Unauthorized("x-amz-date: must be a UTC time YYYYMMDDTHHMMSSZ, of the credential's day") from None
     if not at_s - MAX_SKEW_S <= now_s <= at_s + lasts_s:
         raise Unauthorized("x-amz-date: is too far from the server's time, or the URL has expired")
 

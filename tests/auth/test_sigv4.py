@@ -3,6 +3,7 @@
 import hashlib
 from calendar import timegm
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -71,6 +72,21 @@ def test_a_signature_is_good_for_a_while() -> None:
     for off_s in (-MAX_SKEW_S - 1, MAX_SKEW_S + 1):
         with pytest.raises(Unauthorized, match="too far"):
             check("GET", "/box", headers, now_s + off_s)
+
+
+def test_the_header_date_does_where_it_is_signed() -> None:
+    request, headers = made("GET", "/box", headers={"Date": "Fri, 27 Nov 2026 03:00:00 GMT"})
+    assert "X-Amz-Date" not in request.headers
+    date = request.headers["Date"]
+    now_s = parsedate_to_datetime(date).timestamp()
+    ours = sign(KEY, SECRET, "r1", "GET", b"/box", [], {"host": "h"}, hashlib.sha256(b"").hexdigest(), now_s)
+    signed = [(name.encode(), value.encode()) for name, value in ours.items() if name != "x-amz-date"]
+
+    with pytest.raises(Unauthorized, match="x-amz-date: must be"):
+        check("GET", "/box", [(b"host", b"h"), (b"date", date.encode()), *signed], now_s)
+    with pytest.raises(Unauthorized, match="too far"):
+        check("GET", "/box", headers, now_s + MAX_SKEW_S + 1)
+    check("GET", "/box", headers, now_s)
 
 
 def test_a_presigned_url_is_good_until_it_expires() -> None:
