@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from fgd.cli.report import Refused, Unreachable
@@ -63,14 +63,14 @@ class Client:
         *,
         query: Mapping[str, object] | None = None,
         body: object = None,
-        raw: bytes | IO[bytes] | None = None,
+        raw: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request, whatever the answer's status.
 
         Args:
             query: values of None or "" are left out.
-            body: sent as JSON unless None; `raw` is sent as it is instead, a file piece by piece.
+            body: sent as JSON unless None; `raw` is sent as it is instead.
 
         Raises:
             Unreachable: nobody listens there, no permission, or the connection broke.

@@ -6,12 +6,14 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from fgd.cli.client import Answer, Client
 from fgd.cli.report import Refused, UsageError, print_json, print_table
+
+_PART_BYTES: Final = 16 * 1024 * 1024
 
 
 def _path(bucket: str, key: str = "") -> str:
@@ -113,29 +115,56 @@ def list_objects(args: argparse.Namespace) -> None:
 
 
 def put_object(args: argparse.Namespace) -> None:
-    """Stores a file, or standard input, as an object."""
+    """Stores a file, or standard input, as an object; a large one in parts, so that no request is larger."""
     bucket, key = _named(args.object)
+    client, path = Client(args.admin_socket), _path(bucket, key)
     headers = {"Content-Type": args.content_type}
-    with _source(args.file) as (file, size):
-        headers |= {"Transfer-Encoding": "chunked"} if size is None else {"Content-Length": str(size)}
-        answer = _ask(Client(args.admin_socket), "PUT", _path(bucket, key), raw=file, headers=headers)
-    etag = answer.headers.get("etag", "").strip('"')
+    with _source(args.file) as file:
+        piece = _read(file, args.file)
+        if len(piece) < _PART_BYTES:
+            etag = _ask(client, "PUT", path, raw=piece, headers=headers).headers.get("etag", "").strip('"')
+        else:
+            etag = _put_parts(client, path, headers, piece, file, args.file)
     _done(args, {"bucket": bucket, "key": key, "etag": etag}, f"stored {bucket}/{key}")
 
 
+def _put_parts(client: Client, path: str, headers: Mapping[str, str], piece: bytes, file: IO[bytes], name: str) -> str:
+    begun = _ask(client, "POST", path, query={"uploads": "1"}, headers=headers)
+    upload = {"uploadId": _fields(ET.fromstring(begun.body))["UploadId"]}
+    try:
+        parts = []
+        while piece:
+            query = {**upload, "partNumber": len(parts) + 1}
+            etag = _ask(client, "PUT", path, query=query, raw=piece).headers.get("etag", "")
+            parts.append(f"<Part><PartNumber>{len(parts) + 1}</PartNumber><ETag>{etag}</ETag></Part>")
+            piece = _read(file, name)
+        body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
+        done = _ask(client, "POST", path, query=upload, raw=body)
+    except BaseException:
+        with contextlib.suppress(Exception):  # what went wrong before matters
+            client.send("DELETE", path, query=upload)
+        raise
+    return _fields(ET.fromstring(done.body))["ETag"].strip('"')
+
+
+def _read(file: IO[bytes], name: str) -> bytes:
+    try:
+        return file.read(_PART_BYTES)
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
+
+
 @contextlib.contextmanager
-def _source(name: str) -> Iterator[tuple[IO[bytes], int | None]]:
+def _source(name: str) -> Iterator[IO[bytes]]:
     if name == "-":
-        yield sys.stdin.buffer, None
+        yield sys.stdin.buffer
         return
     try:
         file = Path(name).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
     with file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        yield file, size
+        yield file
 
 
 def get_object(args: argparse.Namespace) -> None:
