@@ -119,7 +119,7 @@ class Config:
         1000, "Failed deliveries kept of one function; beyond it the oldest are dropped.", low=1
     )
     obs_listen: str = _setting(
-        "", "HOST:PORT at which S3 clients reach the object store, such as 127.0.0.1:9300. Empty: by the CLI only."
+        "", "`HOST:PORT [tls]` at which S3 clients reach the object store. Empty: by the CLI only."
     )
     obs_quota_mib: int = _setting(10240, "All objects of a project together.", low=0)
     object_stores: tuple[str, ...] = _setting(

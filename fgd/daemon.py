@@ -165,9 +165,10 @@ class _Node:
 
     async def _serve_objects(self, nursery: trio.Nursery, parts: Parts) -> None:
         """The object store for clients of the network."""
-        address = self._config.obs_listen
+        address, *tls = self._config.obs_listen.split()
+        context = parts.certificate.context if tls and parts.certificate is not None else None
         try:
-            [at] = await nursery.start(serve_objects, object_app(parts, behind_gateway=False), address)
+            [at] = await nursery.start(serve_objects, object_app(parts, behind_gateway=False), address, context)
         except OSError as error:
             raise startup.StartError(f"obs_listen: cannot listen at {address}: {error.strerror}") from error
         log.info("the object store is served at %s", at)

@@ -76,7 +76,7 @@ from fgd.invoke.invoker import SchedulerInvoker
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
 from fgd.linux.reactor import Reactor
-from fgd.listeners import api_url, open_certificate, parse_listeners
+from fgd.listeners import api_url, open_certificate, parse_listeners, wants_tls
 from fgd.metrics import Metrics
 from fgd.model import Alias
 from fgd.plugin_list import PluginList
@@ -146,7 +146,7 @@ class Parts:
         #: Where clients come in; filled by who opens them.
         self.listeners: list[Listener] = []
         self.places = parse_listeners(self.config)
-        self.certificate = open_certificate(self.config) if any(place.tls for place in self.places) else None
+        self.certificate = open_certificate(self.config) if wants_tls(self.config, self.places) else None
         #: The settings as they are now: SIGHUP changes some.
         self.current = prepared.config
 

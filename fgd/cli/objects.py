@@ -132,7 +132,7 @@ def _put_parts(client: Client, path: str, headers: Mapping[str, str], piece: byt
     begun = _ask(client, "POST", path, query={"uploads": "1"}, headers=headers)
     upload = {"uploadId": _fields(ET.fromstring(begun.body))["UploadId"]}
     try:
-        parts = []
+        parts: list[str] = []
         while piece:
             query = {**upload, "partNumber": len(parts) + 1}
             etag = _ask(client, "PUT", path, query=query, raw=piece).headers.get("etag", "")

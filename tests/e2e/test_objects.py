@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+import socket
+import ssl
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
+from fgd.testing.client import HarnessError
 from fgd.testing.host import eventually
 from tests.e2e.diary import DIARY, entries
 from tests.e2e.s3 import Rig
+from tests.e2e.test_apig import certificate
 
 LONG_S = 60.0
 
@@ -171,3 +175,43 @@ def test_code_and_dependencies_come_from_a_bucket(rig: Rig) -> None:
     assert body["code_url"] == made.json()["code_url"]
     assert (404, "FSS.1054") == (missing.status, missing.error_code)
     assert 200 == dependency.status, dependency.text
+
+
+def test_by_tls_with_a_certificate_that_is_changed_while_it_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    for parent in (folder, *folder.parents[:3]):
+        parent.chmod(parent.stat().st_mode | 0o011)
+    certificate(folder, "first")
+    rig = Rig(tmp_path / "node", tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
+    rig.daemon.settings["obs_listen"] = f"{rig.address} tls"
+    trusted = ssl.create_default_context()
+    with rig.daemon:
+        rig.open()
+        url, headers = f"https://{rig.address}/", {"X-Auth-Token": rig.keys.token}
+        trusted.load_verify_locations(folder / "cert.pem")
+        first = httpx.get(url, headers=headers, verify=trusted)
+        plain = socket.create_connection(("127.0.0.1", int(rig.address.split(":")[1])), timeout=10)
+        plain.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answered = plain.recv(100)
+        plain.close()
+        certificate(folder, "second")
+        rig.daemon.reload()
+
+        def changed() -> bool:
+            try:
+                httpx.get(url, headers=headers, verify=trusted)
+            except httpx.ConnectError:
+                return True
+            return False
+
+        assert eventually(changed)
+        trusted.load_verify_locations(folder / "cert.pem")
+        second = httpx.get(url, headers=headers, verify=trusted)
+        rig.api.close()
+
+    assert (200, 200) == (first.status_code, second.status_code)
+    assert b"HTTP/1.1 200" not in answered
+    rig.daemon.settings["tls_key"] = ""
+    with pytest.raises(HarnessError, match="obs_listen: tls needs the settings tls_cert and tls_key"):
+        rig.daemon.start()
