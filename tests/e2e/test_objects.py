@@ -3,8 +3,10 @@
 import hashlib
 import io
 import os
+import shutil
 import socket
 import ssl
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,11 +179,13 @@ def test_code_and_dependencies_come_from_a_bucket(rig: Rig) -> None:
     assert 200 == dependency.status, dependency.text
 
 
-def test_by_tls_with_a_certificate_that_is_changed_while_it_runs(tmp_path: Path) -> None:
-    folder = tmp_path / "tls"
-    folder.mkdir()
-    for parent in (folder, *folder.parents[:3]):
-        parent.chmod(parent.stat().st_mode | 0o011)
+def test_by_tls_with_a_certificate_that_is_changed_while_it_runs(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Not below pytest's own folder, which each further run of pytest closes to others.
+    folder = Path(tempfile.mkdtemp(prefix="fgd-tls-"))
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o755)
     certificate(folder, "first")
     rig = Rig(tmp_path / "node", tls_cert=str(folder / "cert.pem"), tls_key=str(folder / "key.pem"))
     rig.daemon.settings["obs_listen"] = f"{rig.address} tls"
