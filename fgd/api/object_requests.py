@@ -4,16 +4,15 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import BinaryIO, Final
 from urllib.parse import unquote
 
 from fgd.api import object_xml as xml
 from fgd.api.object_body import Body
+from fgd.api.object_heads import conditions, date_s, metadata
 from fgd.store.blobs import BlobWriter
 from fgd.store.object_types import (
     LIST_MAX,
-    META_MAX_BYTES,
     Actor,
     Conditions,
     ObjectError,
@@ -24,7 +23,6 @@ from fgd.store.object_uploads import Uploads
 from fgd.store.objects import ObjectStore
 
 _XML_MAX_BYTES: Final = 1024 * 1024
-_KEPT: Final = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)\Z")
 #: Parts of S3 that are not here; a request that names one must not be taken for another.
 _ABSENT: Final = frozenset(
@@ -215,7 +213,7 @@ async def _head_object(ask: Ask) -> Reply:
 
 
 def _object_reply(ask: Ask, found: StoredObject, file: BinaryIO | None) -> Reply:
-    conditions = _conditions(ask.headers)
+    asked = conditions(ask.headers)
     headers = {
         "ETag": f'"{found.etag}"',
         "Last-Modified": xml.http_date(found.modified_s),
@@ -223,14 +221,14 @@ def _object_reply(ask: Ask, found: StoredObject, file: BinaryIO | None) -> Reply
         "Content-Type": found.content_type,
         **found.meta,
     }
-    if conditions.match is not None:
-        Conditions(match=conditions.match).check(found.etag)
-    elif (since := _date(ask.headers, "if-unmodified-since")) is not None and int(found.modified_s) > since:
+    if asked.match is not None:
+        Conditions(match=asked.match).check(found.etag)
+    elif (since := date_s(ask.headers, "if-unmodified-since")) is not None and int(found.modified_s) > since:
         raise ObjectError("PreconditionFailed", 412, "If-Unmodified-Since: it was changed")
     unchanged = False
-    if conditions.none_match is not None:
-        unchanged = bool({"*", found.etag} & set(conditions.none_match))
-    elif (since := _date(ask.headers, "if-modified-since")) is not None:
+    if asked.none_match is not None:
+        unchanged = bool({"*", found.etag} & set(asked.none_match))
+    elif (since := date_s(ask.headers, "if-modified-since")) is not None:
         unchanged = int(found.modified_s) <= since
     if unchanged:
         if file is not None:
@@ -275,12 +273,12 @@ async def _put_object(ask: Ask) -> Reply:
             if copied is not None:
                 return _xml(xml.document("CopyPartResult", ("ETag", f'"{etag}"')))
             return _empty(200, ETag=f'"{etag}"')
-        content_type, meta = ask.headers.get("content-type", ""), _meta(ask.headers)
+        content_type, meta = ask.headers.get("content-type", ""), metadata(ask.headers)
         if copied is not None and ask.headers.get("x-amz-metadata-directive", "COPY").upper() != "REPLACE":
             content_type, meta = copied.found.content_type, copied.found.meta
         made = await ask.store.put(
             ask.project_id, ask.bucket, ask.key, writer, ask.actor, how="Put" if copied is None else "Copy",
-            content_type=content_type, meta=meta, conditions=_conditions(ask.headers),
+            content_type=content_type, meta=meta, conditions=conditions(ask.headers),
         )  # fmt: skip
     if copied is not None:
         rows: list[xml.Node] = [("LastModified", xml.iso(made.modified_s)), ("ETag", f'"{made.etag}"')]
@@ -308,7 +306,7 @@ async def _source(ask: Ask, text: str) -> _Source:
         for name, value in ask.headers.items()
         if name.startswith("x-amz-copy-source-if-")
     }
-    _conditions(headers).check(found.etag)
+    conditions(headers).check(found.etag)
     match = _RANGE.match(ask.headers.get("x-amz-copy-source-range", ""))
     if match is None:
         return _Source(bucket, found, 0, found.size)
@@ -341,7 +339,7 @@ async def _delete_object(ask: Ask) -> Reply:
     else:
         version = ask.query.get("versionId", "")
         await ask.store.delete(
-            ask.project_id, ask.bucket, ask.key, version, ask.actor, _conditions(ask.headers)
+            ask.project_id, ask.bucket, ask.key, version, ask.actor, conditions(ask.headers)
         )  # fmt: skip
     return _empty(204)
 
@@ -350,7 +348,7 @@ async def _post_object(ask: Ask) -> Reply:
     if "uploads" in ask.query:
         await ask.body.whole(0)
         upload_id = await ask.uploads.start(
-            ask.project_id, ask.bucket, ask.key, ask.headers.get("content-type", ""), _meta(ask.headers)
+            ask.project_id, ask.bucket, ask.key, ask.headers.get("content-type", ""), metadata(ask.headers)
         )
         rows: list[xml.Node] = [("Bucket", ask.bucket), ("Key", ask.key), ("UploadId", upload_id)]
         return _xml(xml.document("InitiateMultipartUploadResult", *rows))
@@ -364,7 +362,7 @@ async def _post_object(ask: Ask) -> Reply:
             raise ObjectError("MalformedXML", 400, "PartNumber: must be a number")
         wanted.append((int(number[:6]), xml.field(one, "ETag").strip().strip('"')))
     made = await ask.uploads.complete(
-        ask.project_id, ask.bucket, ask.key, ask.query["uploadId"], wanted, ask.actor, _conditions(ask.headers)
+        ask.project_id, ask.bucket, ask.key, ask.query["uploadId"], wanted, ask.actor, conditions(ask.headers)
     )
     rows = [("Bucket", ask.bucket), ("Key", ask.key), ("ETag", f'"{made.etag}"')]
     return _xml(xml.document("CompleteMultipartUploadResult", *rows))
@@ -382,37 +380,6 @@ async def _list_parts(ask: Ask) -> Reply:
         for one in parts
     ]  # fmt: skip
     return _xml(xml.document("ListPartsResult", *rows))
-
-
-# Reading headers
-
-
-def _meta(headers: Mapping[str, str]) -> dict[str, str]:
-    found = {name: value for name, value in headers.items() if name in _KEPT or name.startswith("x-amz-meta-")}
-    if "content-encoding" in found:
-        codings = [one.strip() for one in found.pop("content-encoding").split(",")]
-        if kept := ", ".join(one for one in codings if one != "aws-chunked"):
-            found["content-encoding"] = kept
-    if sum(len(name) + len(value) for name, value in found.items()) > META_MAX_BYTES:
-        raise ObjectError("MetadataTooLarge", 400, f"x-amz-meta-: must be at most {META_MAX_BYTES} bytes together")
-    return found
-
-
-def _conditions(headers: Mapping[str, str]) -> Conditions:
-    def etags(name: str) -> tuple[str, ...] | None:
-        value = headers.get(name)
-        if value is None:
-            return None
-        return tuple(one.strip().removeprefix("W/").strip('"') for one in value.split(","))
-
-    return Conditions(match=etags("if-match"), none_match=etags("if-none-match"))
-
-
-def _date(headers: Mapping[str, str], name: str) -> float | None:
-    try:
-        return parsedate_to_datetime(headers[name]).timestamp()
-    except (KeyError, ValueError, TypeError, IndexError, OverflowError):
-        return None  # RFC 9110, 13.1.3: one that cannot be read is as if it were not there
 
 
 def _check_version(ask: Ask) -> None:
