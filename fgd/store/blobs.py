@@ -13,11 +13,13 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from fgd.store.files import remove_tree, sync_folder
 
 _COPY_BYTES = 1 << 20
+#: So many digits of an id are the name of its folder.
+DIGITS: Final = 2
 
 
 class BlobWriter:
@@ -84,7 +86,7 @@ class Blobs:
         return BlobWriter(self._tmp / secrets.token_hex(16))
 
     def path(self, project_id: str, blob: str) -> Path:
-        return self._root / project_id / blob[:2] / blob
+        return self._root / project_id / blob[:DIGITS] / blob
 
     def place(self, writer: BlobWriter, project_id: str) -> str:
         """Puts a finished file into its folder, durably; gives its id."""
@@ -109,12 +111,15 @@ class Blobs:
         os.link(self.path(project_id, blob), held)
         return held
 
-    def sweep(self, known: set[str], before_s: float) -> int:
-        """Removes files of before a moment (epoch seconds) that nothing names; gives their number."""
+    def sweep(self, digits: str, known: set[str], before_s: float) -> int:
+        """Removes files that nothing names, of those whose ids begin so; gives their number.
+
+        Args:
+            known: ids that are named.
+            before_s: younger files stay, epoch seconds.
+        """
         removed = 0
-        for folder in list(self._root.glob("*/*")):
-            if folder.parent.name == ".tmp" or not folder.is_dir():
-                continue
+        for folder in self._root.glob(f"*/{digits}"):
             for file in list(folder.iterdir()):
                 with contextlib.suppress(FileNotFoundError):  # others remove files too
                     if file.name not in known and file.stat().st_mtime < before_s:

@@ -21,7 +21,7 @@ import trio
 
 from fgd.errors import PlatformError, StorageFull
 from fgd.store import object_mirror
-from fgd.store.blobs import Blobs, BlobWriter
+from fgd.store.blobs import DIGITS, Blobs, BlobWriter
 from fgd.store.object_incoming import Incoming
 from fgd.store.object_journal import ObjectJournal, note_event
 from fgd.store.object_rows import find_object, list_page
@@ -57,6 +57,8 @@ MIGRATIONS: Final = (
         "CREATE TABLE part (upload TEXT, number INTEGER, blob TEXT, size INTEGER, etag TEXT, modified_s REAL,"
         " PRIMARY KEY (upload, number)) WITHOUT ROWID",
         "CREATE TABLE event (seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT, bucket TEXT, at_s REAL, body TEXT)",
+        "CREATE INDEX object_blob ON object (blob)",
+        "CREATE INDEX part_blob ON part (blob)",
         "CREATE INDEX event_bucket ON event (project, bucket, seq)",
         *object_mirror.MIGRATION,
     ),
@@ -416,11 +418,21 @@ class ObjectStore:
             raise _no_bucket(bucket)
 
     async def _sweep_blobs(self) -> None:
-        known = await self.database.read(
-            lambda one: {row[0] for row in one.execute("SELECT blob FROM object UNION ALL SELECT blob FROM part")}
-        )
+        """Piece by piece, so that it takes no memory for all objects at once."""
         # What was placed since the store was opened may not be in the index yet.
-        await self.in_thread(self.blobs.sweep, known, self._opened_s - _YOUNG_S)
+        before_s = self._opened_s - _YOUNG_S
+        for number in range(16**DIGITS):
+            digits = f"{number:0{DIGITS}x}"
+
+            def work(one: sqlite3.Connection, digits: str = digits) -> set[str]:
+                names: set[str] = set()
+                for table in ("object", "part"):
+                    rows = one.execute(f"SELECT blob FROM {table} WHERE blob >= ? AND blob < ?", (digits, digits + "g"))
+                    names |= {row[0] for row in rows}
+                return names
+
+            known = await self.database.read(work)
+            await self.in_thread(self.blobs.sweep, digits, known, before_s)
 
 
 def _has_bucket(one: sqlite3.Connection, project_id: str, bucket: str) -> bool:

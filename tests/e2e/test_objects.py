@@ -16,6 +16,13 @@ import httpx
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkfunctiongraph.v2 import (
+    CreateFunctionTriggerRequest,
+    CreateFunctionTriggerRequestBody,
+    FunctionGraphClient,
+    ListFunctionTriggersRequest,
+)
 
 from fgd.testing.client import HarnessError
 from fgd.testing.host import eventually
@@ -151,6 +158,30 @@ def test_an_object_leads_to_one_event_with_its_key_encoded(rig: Rig) -> None:
     assert "ObjectCreated:Put" == record["eventName"]
     assert hashlib.md5(b"hello").hexdigest() == record["s3"]["object"]["eTag"]
     assert 5 == record["s3"]["object"]["size"]
+
+
+def test_the_sdk_makes_triggers_and_one_bucket_has_one_of_a_kind_also_after_a_restart(rig: Rig) -> None:
+    credentials = BasicCredentials(rig.keys.access_key, rig.keys.secret_key, rig.keys.project_id)
+    builder = FunctionGraphClient.new_builder().with_credentials(credentials)
+    sdk = builder.with_endpoint(f"http://127.0.0.1:{rig.daemon.port}").build()
+    urn, other = rig.api.deploy("sdk-follows", DIARY), rig.api.deploy("sdk-late", DIARY)
+    data = {"bucket": "by-sdk", "events": ["s3:ObjectCreated:*"], "prefix": "in/", "suffix": ".zip", "name": "zips"}
+    body = CreateFunctionTriggerRequestBody(trigger_type_code="OBS", trigger_status="ACTIVE", event_data=data)
+    made = sdk.create_function_trigger(CreateFunctionTriggerRequest(function_urn=urn, body=body))
+    shown = sdk.list_function_triggers(ListFunctionTriggersRequest(function_urn=urn)).body[0]
+    off = rig.api.request("PUT", f"/v2/{rig.api.project_id}/fgs/triggers/{urn}/OBS/{made.trigger_id}",
+                          {"trigger_status": "DISABLED"})  # fmt: skip
+    rig.daemon.stop()
+    rig.daemon.start()
+    rig.api = rig.daemon.client(rig.keys)
+    late = rig.follow(other, **data)
+    rig.daemon.cli("triggers", "delete", made.trigger_id)
+    again = rig.follow(other, **data)
+
+    assert (data["bucket"], data["prefix"]) == (shown.event_data.bucket, shown.event_data.prefix)
+    assert 400 == off.status, off.text
+    assert (403, "FSS.1108") == (late.status, late.error_code)
+    assert 201 == again.status, again.text
 
 
 def test_code_and_dependencies_come_from_a_bucket(rig: Rig) -> None:
