@@ -12,7 +12,7 @@ from typing import Any
 import pika
 from confluent_kafka import Producer
 
-from fgd.testing.client import Client
+from fgd.testing.client import Client, UnixConnection
 from fgd.testing.daemon import DaemonProcess
 from fgd.testing.kafka import KafkaBroker
 from tests.documents import DocumentServer
@@ -228,6 +228,24 @@ def _lts(world: World, urn: str) -> Feed:
     return feed
 
 
+def _objects(world: World, urn: str) -> Feed:
+    client = Client(lambda: UnixConnection(str(world.daemon.admin_socket), 60.0), "")
+
+    def put(path: str) -> None:
+        answer = client.request("PUT", f"/obs/soak{path}", b"x" * 100)
+        if answer.status != 200:
+            raise RuntimeError(answer.text)
+
+    put("")
+    world.trigger(urn, "OBS", {"bucket": "soak", "events": ["Put"]})
+
+    def feed(numbers: range) -> None:
+        for number in numbers:
+            put(f"/{number}")
+
+    return feed
+
+
 TIMER_RATE_S = 5
 SOURCES = (
     Source("async", 50, _async, '[event["n"]]'),
@@ -237,6 +255,7 @@ SOURCES = (
     Source("kafka_slow", 300, _kafka("slow", 1, 10), f"[{_MESSAGES}]", pause_s=0.1, drains=False),
     Source("rabbitmq", 100, _rabbit, f"[{_MESSAGES}]"),
     Source("dds", 50, _dds, '[json.loads(one["dds"]["full_document"])["n"] for one in event["records"]]'),
+    Source("objects", 50, _objects, '[one["s3"]["object"]["key"] for one in event["Records"]]'),
     Source("smn", 10, _smn, '[one["smn"]["message"] for one in event["record"]]'),
     Source(
         "lts", 1000, _lts,

@@ -9,6 +9,7 @@ from typing import Any, Final, get_origin, get_type_hints
 
 from fgd.errors import StreamNotFound
 from fgd.network import BadNetwork, Network, addresses, check_apart, parse_networks, public_network, ranges
+from fgd.remote_stores import BadRemoteStore, parse_remote_stores
 from fgd.shares import BadShare, parse_exports, parse_owners, parse_roots
 from fgd.stream import BadStream, Stream, parse_streams
 from fgd.zones import BadZone, zone_named
@@ -119,9 +120,14 @@ class Config:
     delivery_kept_max: int = _setting(
         1000, "Failed deliveries kept of one function; beyond it the oldest are dropped.", low=1
     )
-    destination_dir: str = _setting(
-        "",
-        "Folder of buckets, for destinations of the kind OBS; relative to the state directory. Empty: none.",
+    obs_listen: str = _setting(
+        "", "`HOST:PORT [tls]` at which S3 clients reach the object store. Empty: by the CLI only."
+    )
+    obs_quota_mib: int = _setting(10240, "All objects of a project together.", low=0)
+    object_stores: tuple[str, ...] = _setting(
+        (),
+        "Other object stores that speak S3, for triggers, code and destinations: `NAME URL keys=FILE [region=TEXT]"
+        " [projects=ID,...] [poll_s=NUMBER]` each. The file has `access_key` and `secret_key` (TOML).",
     )
     webhook_urls: str = _setting(
         "",
@@ -243,6 +249,10 @@ def parse_config(values: dict[str, Any]) -> Config:
             parse(getattr(config, name))
         except BadShare as error:
             raise ConfigError(f"{name}: {error}") from None
+    try:
+        parse_remote_stores(config.object_stores)
+    except BadRemoteStore as error:
+        raise ConfigError(f"object_stores: {error}") from None
     try:
         check_apart([public_network(config.public_subnet, config.sandboxes_max), *config.networks.values()])
         ranges("public_blocks", config.public_blocks)

@@ -18,7 +18,8 @@ import trio
 
 from fgd import startup
 from fgd.api.app import make_app
-from fgd.api.serve import serve_control
+from fgd.api.objects import beside
+from fgd.api.serve import serve_control, serve_objects
 from fgd.config import Config, ConfigError, load_config
 from fgd.control.functions import Functions
 from fgd.errors import FgdError, StateError, StorageFull
@@ -29,7 +30,7 @@ from fgd.linux.notify import sd_notify
 from fgd.linux.timerfd import ClockWatch
 from fgd.listeners import open_places, reload_certificate
 from fgd.log import set_up_logging
-from fgd.parts import Parts
+from fgd.parts import Parts, object_app
 from fgd.prepare import Prepared, prepare
 from fgd.sandbox.host import LauncherHost, LauncherLost
 from fgd.stream import BadStream, check_files
@@ -124,7 +125,12 @@ class _Node:
                 early.start_soon(pump, parts.reactor)
                 await nursery.start(parts.planner.run)
                 early.cancel_scope.cancel()
-            await nursery.start(serve_control, make_app(parts.services), _CONTROL_SOCKET)
+            control = beside(make_app(parts.services), object_app(parts, behind_gateway=True))
+            await nursery.start(serve_control, control, _CONTROL_SOCKET)
+            nursery.start_soon(parts.objects.run)
+            nursery.start_soon(parts.uploads.run)
+            if self._config.obs_listen:
+                await self._serve_objects(nursery, parts)
             await nursery.start(parts.deliverer.run)
             await nursery.start(parts.queue.run)
             await parts.triggers.load()
@@ -157,6 +163,16 @@ class _Node:
             timer = threading.Timer(_LEFT_S, _leave_behind, (f"triggers of {', '.join(left)}", 70 if kind else 0))
             timer.daemon = True
             timer.start()
+
+    async def _serve_objects(self, nursery: trio.Nursery, parts: Parts) -> None:
+        """The object store for clients of the network."""
+        address, *tls = self._config.obs_listen.split()
+        context = parts.certificate.context if tls and parts.certificate is not None else None
+        try:
+            [at] = await nursery.start(serve_objects, object_app(parts, behind_gateway=False), address, context)
+        except OSError as error:
+            raise startup.StartError(f"obs_listen: cannot listen at {address}: {error.strerror}") from error
+        log.info("the object store is served at %s", at)
 
     async def _shut_down(self, parts: Parts) -> None:
         """No new events, no new work, time for what runs, then the end of every instance."""

@@ -74,6 +74,20 @@ class Node(Protocol):
             FgdError: no such topic, no room, a full disk.
         """
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        """Makes an object in the node's object store, and its bucket where there is none.
+
+        Args:
+            store: one of the setting `object_stores` instead, which makes no buckets and knows no `expires_s`.
+            expires_s: when it goes by itself, epoch seconds; 0: never.
+
+        Raises:
+            FgdError: a name that cannot be, over the project's quota, a full disk.
+        """
+
 
 class Destination[Settings](Protocol):
     """A kind of target. Beside what is here it may be `InvokesFunction` or `Tidies`."""

@@ -408,6 +408,12 @@ class TooManyReserved(RequestError):
     code = "FSS.1076"
 
 
+class PackageNotFound(RequestError):
+    """404 FSS.1054: the code package is not in the object store."""
+
+    code, status_hint = "FSS.1054", 404
+
+
 class DependencyNotFound(RequestError):
     """404 FSS.1056."""
 
@@ -659,6 +665,12 @@ class NotBuilt(PlatformError):
 
 class Unavailable(PlatformError):
     """503 FSS.0503: shutting down, or a part of fgd is being restarted."""
+
+    code, status_hint = "FSS.0503", 503
+
+
+class ObjectStoreAway(PlatformError):
+    """503 FSS.0503: an object store of others cannot be reached, or refuses what the daemon asks of it."""
 
     code, status_hint = "FSS.0503", 503
 

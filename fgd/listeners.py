@@ -1,13 +1,17 @@
 """Further places to listen at: what the settings say of them, their certificate, the address of published APIs."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fgd.config import Config
 from fgd.gateway.api import Listener
 from fgd.gateway.tls import Certificate
 from fgd.startup import StartError, open_listener
+
+_PLACE: Final = re.compile(r"\S+:\d{1,5}\Z")
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +39,22 @@ def parse_listeners(config: Config) -> list[Place]:
         if not colon or not port.isdigit() or int(port) > 65535 or not set(words) <= {"tls", "apis"}:
             raise StartError(f"listeners: must be HOST:PORT, then tls and apis where they are wanted, not {text!r}")
         places.append(Place(host.strip("[]"), int(port), "tls" in words, "apis" in words))
-    if any(place.tls for place in places) and not (config.tls_cert and config.tls_key):
-        raise StartError("listeners: tls needs the settings tls_cert and tls_key")
+    objects = config.obs_listen.split()
+    if objects and (not _PLACE.match(objects[0]) or objects[1:] not in ([], ["tls"])):
+        raise StartError(f"obs_listen: must be HOST:PORT, then tls where it is wanted, not {config.obs_listen!r}")
+    for name, wanted in (("listeners", any(place.tls for place in places)), ("obs_listen", bool(objects[1:]))):
+        if wanted and not (config.tls_cert and config.tls_key):
+            raise StartError(f"{name}: tls needs the settings tls_cert and tls_key")
     if config.apig_url and not config.apig_url.startswith(("http://", "https://")):
         raise StartError(f"apig_url: must begin with http:// or https://, not {config.apig_url!r}")
     if config.apig_url and "{group}" not in config.apig_url:
         raise StartError("apig_url: must hold {group} where the id of the group belongs")
     return places
+
+
+def wants_tls(config: Config, places: Sequence[Place]) -> bool:
+    """Whether a certificate is needed."""
+    return any(place.tls for place in places) or config.obs_listen.endswith(" tls")
 
 
 def open_places(places: Sequence[Place]) -> list[Listener]:

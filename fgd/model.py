@@ -56,6 +56,8 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     version_description: str = ""
     code_type: str
     code_filename: str = ""
+    #: Where it was in the object store; "" where it was sent.
+    code_url: str = ""
     #: SHA-512 of the package, hex; names the unpacked folder in the code store.
     code_digest: str
     code_size_bytes: int

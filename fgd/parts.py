@@ -10,6 +10,7 @@ from ipaddress import IPv4Network
 import psutil
 import trio
 
+from fgd.api.objects import ObjectApp
 from fgd.api.services import Services
 from fgd.api.table import OPERATIONS
 from fgd.api.traced import RECORDED
@@ -46,6 +47,7 @@ from fgd.control.log_collector import LogCollector
 from fgd.control.log_streams import LogStreams
 from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import DOOR_ADDRESS, Networks
+from fgd.control.object_source import ObjectSource
 from fgd.control.planner import Planner
 from fgd.control.public import PublicFolder
 from fgd.control.publish import Publisher
@@ -74,12 +76,14 @@ from fgd.invoke.invoker import SchedulerInvoker
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
 from fgd.linux.reactor import Reactor
-from fgd.listeners import api_url, open_certificate, parse_listeners
+from fgd.listeners import api_url, open_certificate, parse_listeners, wants_tls
 from fgd.metrics import Metrics
 from fgd.model import Alias
 from fgd.plugin_list import PluginList
 from fgd.plugin_manager import PluginManager
 from fgd.prepare import Prepared
+from fgd.remote.client import RemoteStores
+from fgd.remote_stores import parse_remote_stores
 from fgd.runtime import RuntimeInstall
 from fgd.sandbox.host import LauncherHost
 from fgd.shares import parse_exports, parse_roots
@@ -99,6 +103,8 @@ from fgd.store.history import RequestHistory
 from fgd.store.log_groups import LogGroupStore
 from fgd.store.logs import SqliteLogBook
 from fgd.store.names import PackageNames
+from fgd.store.object_uploads import Uploads
+from fgd.store.objects import ObjectStore
 from fgd.store.reservations import ReservationStore
 from fgd.store.signing import open_signer
 from fgd.store.streams import StreamStore
@@ -146,7 +152,7 @@ class Parts:
             check_files(self.config.streams.values())
         except BadStream as error:
             raise StartError(str(error)) from error
-        self.certificate = open_certificate(self.config) if any(place.tls for place in self.places) else None
+        self.certificate = open_certificate(self.config) if wants_tls(self.config, self.places) else None
         #: The settings as they are now: SIGHUP changes some.
         self.current = prepared.config
 
@@ -187,9 +193,17 @@ class Parts:
             unpacked_max_mib=self.config.unpacked_max_mib,
             unpacked_max_files=self.config.unpacked_max_files,
         )
+        self.objects = await ObjectStore.open(
+            self.prepared.state_dir, self.prepared.state_dir / "objects", self.clock.time_s, self.config.obs_quota_mib
+        )
+        self.stack.push_async_callback(self.objects.aclose)
+        self.uploads = Uploads(self.objects)
         self.history = await RequestHistory.open(self.prepared.state_dir)
         self.stack.push_async_callback(self.history.aclose)
         self.project_id = await self.catalog.setting("project_id", uuid.uuid4().hex)
+        stores = parse_remote_stores(self.config.object_stores)
+        self.remote = RemoteStores(stores, self.project_id, self.clock.time_s)
+        self.stack.push_async_callback(self.remote.aclose)
         self.keyring = Keyring(self.clock.time_s)
         self.keyring.load(await self.catalog.access_keys(), await self.catalog.tokens())
         self.directory = Directory(await self.catalog.functions(), await self.catalog.aliases())
@@ -362,7 +376,9 @@ class Parts:
         )
         self.stack.push_async_callback(self.queue.aclose)
         # Not the run's clock: destinations work in other threads and loops too.
-        node = InvokeNode(self.config, self.directory, self.queue, time.time, self.publisher.deliver)
+        node = InvokeNode(
+            self.config, self.directory, self.queue, time.time, self.publisher.deliver, self.objects, self.remote
+        )
         self.destinations = Destinations(
             [(name, self.plugins.builtin(name), kind) for name, kind in self.plugins.classes("fgd_destinations")],
             node,
@@ -418,8 +434,17 @@ class Parts:
             self.trigger_host,
             self.clock,
             await trigger_store.notes(),
-            OwnSources(self.directory, self.log_streams, self.audit, self.log_streams.listeners, self.config).of,
+            OwnSources(
+                self.directory,
+                self.log_streams,
+                self.audit,
+                self.log_streams.listeners,
+                self.config,
+                self.objects,
+                self.remote,
+            ).of,
             self.topics.listen,
+            self.objects.journal.leave,
         )
         self.triggers = Triggers(
             self.functions,
@@ -457,6 +482,7 @@ class Parts:
             triggers=self.triggers,
             apis=self.apis,
             trigger_states=self.trigger_host.state,
+            object_source=ObjectSource(self.objects, self.remote),
             dependencies=self.dependencies,
             disks=self.disks,
             async_configs=self.async_configs,
@@ -511,6 +537,11 @@ class Parts:
             certificate=None if self.certificate is None else self.certificate.context,
         )
         self.host.doors = self.gateway.doors
+
+
+def object_app(parts: Parts, *, behind_gateway: bool) -> ObjectApp:
+    """The object store's HTTP side."""
+    return ObjectApp(parts.objects, parts.uploads, parts.keyring, parts.project_id, behind_gateway=behind_gateway)
 
 
 def memory_budget_mib(config: Config) -> int:

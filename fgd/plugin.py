@@ -1,5 +1,6 @@
 """What plugins import: everything here is public, and nothing else of fgd is."""
 
+from fgd.bucket import bucket_fault
 from fgd.call import Outcome
 from fgd.config import Config
 from fgd.cron import BadCron, Cron, parse_cron, split_zone
@@ -22,7 +23,19 @@ from fgd.route import ApiRoute
 from fgd.route import path_fault as api_path_fault
 from fgd.stream import BadStream, Stream, broker_fault, topic_fault
 from fgd.topic import TopicMessage, topic_event
-from fgd.trigger import AuditFeed, BadEvent, BadTriggerConfig, Door, Feed, FunctionOff, Place, Sources, TriggerType
+from fgd.trigger import (
+    AuditFeed,
+    BadEvent,
+    BadTriggerConfig,
+    Door,
+    Feed,
+    FunctionOff,
+    ObjectChange,
+    ObjectFeed,
+    Place,
+    Sources,
+    TriggerType,
+)
 from fgd.zones import zone_named
 
 __all__ = [
@@ -49,6 +62,8 @@ __all__ = [
     "NfsMount",
     "NoSuchDisk",
     "Node",
+    "ObjectChange",
+    "ObjectFeed",
     "Outcome",
     "Place",
     "Sources",
@@ -63,6 +78,7 @@ __all__ = [
     "WantedMount",
     "api_path_fault",
     "broker_fault",
+    "bucket_fault",
     "check_share",
     "hookimpl",
     "parse_cron",

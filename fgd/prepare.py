@@ -16,6 +16,7 @@ from fgd.linux.notify import listen_fds
 from fgd.linux.process import drop_privileges, make_reachable
 from fgd.log import set_up_logging
 from fgd.network import PUBLIC
+from fgd.remote_stores import parse_remote_stores
 from fgd.runtime import RuntimeInstall, discover
 from fgd.sandbox.launch import LauncherSettings, spawn_launcher
 from fgd.sandbox.network_survey import Survey, survey
@@ -101,6 +102,8 @@ def prepare(args: argparse.Namespace) -> Prepared:
         paths = startup.outermost([*paths, Path(config.public_dependencies).resolve()])
     secret = [Path(one) for stream in config.streams.values() for one in (stream.password_file, stream.ca_file) if one]
     paths = startup.outermost([*paths, *(one.resolve() for one in secret if one.exists())])
+    keys = [Path(store.keys).resolve() for store in parse_remote_stores(config.object_stores).values()]
+    paths = startup.outermost([*paths, *(path for path in keys if path.exists())])
     make_reachable(paths)
     drop_privileges(account.uid, account.gid)
     os.chdir(state_dir)

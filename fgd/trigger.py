@@ -87,6 +87,38 @@ class AuditFeed(Feed, Protocol):
     operations: Collection[tuple[str, str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectChange:
+    """A change in the node's object store."""
+
+    #: Grows with every change.
+    seq: int
+    #: Such as `ObjectCreated:Put` or `ObjectRemoved:Delete`.
+    name: str
+    key: str
+    #: MD5 in hex; of an object in parts with "-" and their number.
+    etag: str
+    size_bytes: int
+    at_s: float
+    #: Who changed it, from which address, by which request.
+    principal: str
+    address: str
+    request_id: str
+
+
+class ObjectFeed(Protocol):
+    """Changes in one bucket. They are kept on disk until the trigger says that it has them."""
+
+    async def ready(self) -> bool:
+        """Whether there is such a bucket now."""
+
+    async def begin(self) -> int:
+        """Where a new trigger begins: the number of the last change before it was made or changed."""
+
+    async def follow(self, after_seq: int, most: int) -> list[ObjectChange]:
+        """Changes after one, oldest first, at least one; waits for it. Those up to `after_seq` may be forgotten."""
+
+
 class Sources(Protocol):
     """What fgd itself is a source of, for the project of one trigger; and the sources that its settings name."""
 
@@ -108,6 +140,17 @@ class Sources(Protocol):
 
         Raises:
             StreamNotFound: there is none of that name for the trigger's project; begins with `event_data.<field>`.
+        """
+
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> ObjectFeed:
+        """A bucket, which need not be there yet.
+
+        Args:
+            store: one of the setting `object_stores`; "": the node's own.
+            prefix: changes of other keys are not needed, and may be left out.
+
+        Raises:
+            RequestError: the project has no such store.
         """
 
 
@@ -200,6 +243,8 @@ class TriggerType[S: msgspec.Struct](ABC):
     #: Whether it is one of those of which a function version may have ten.
     pulls: ClassVar[bool] = True
     #: Codes of errors about its settings, about a second one with the same `identity`, and about one that is not there.
+    #: Code of the error about a second trigger of a project with the same `claim`.
+    claimed_code: ClassVar[str] = "FSS.0403"
     bad_code: ClassVar[str] = "FSS.0400"
     exists_code: ClassVar[str] = "FSS.0409"
     missing_code: ClassVar[str] = "FSS.1131"
@@ -256,6 +301,11 @@ class TriggerType[S: msgspec.Struct](ABC):
         """URNs of the SMN topics that it listens to. They must be there when the trigger is made; from then on what is
         published to them is kept for it, whether it runs or not."""
         return ()
+
+    @classmethod
+    def claim(cls, settings: S) -> str:
+        """What two triggers of one project may not share, "" where nothing."""
+        return ""
 
     @classmethod
     def shown(cls, settings: S, place: Place) -> Mapping[str, object]:

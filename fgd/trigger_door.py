@@ -57,11 +57,13 @@ class TriggerDoors:
     def __init__(
         self, directory: Directory, queue: AsyncQueue, invoker: Invoker, store: TriggerStore, host: TriggerHost,
         clock: Clock, notes: Mapping[str, bytes], sources: Callable[[Place], Sources], listen: Listening,
+        leave: Callable[[str], None],
     ) -> None:  # fmt: skip
         """
         Args:
             notes: what `TriggerStore.notes` gave at the start.
             sources: what fgd itself is a source of, for a trigger.
+            leave: told the id of a trigger that was deleted.
         """
         self.listen = listen
         self.directory = directory
@@ -71,6 +73,7 @@ class TriggerDoors:
         self.clock = clock
         self.notes = dict(notes)
         self.sources = sources
+        self._leave = leave
         self._host = host
 
     def open(self, trigger: Trigger, place: Place) -> "TriggerDoor":
@@ -83,6 +86,7 @@ class TriggerDoors:
     def forget(self, trigger_id: str) -> None:
         """The trigger was deleted."""
         self.notes.pop(trigger_id, None)
+        self._leave(trigger_id)
 
 
 class TriggerDoor:

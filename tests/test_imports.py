@@ -13,10 +13,11 @@ PACKAGE = Path(__file__).parents[1] / "fgd"
 #: Layers from the bottom. A part imports from lower layers and from itself.
 LAYERS: tuple[frozenset[str], ...] = (
     # words everyone may use
-    frozenset({"errors", "units", "clock", "log", "shares", "zones", "route"}),
+    frozenset({"errors", "units", "clock", "log", "shares", "zones", "route", "bucket"}),
     # networks and streams as the settings name them
     frozenset({"network", "stream"}),
     # frozen data, parsed once
+    frozenset({"remote_stores"}),
     frozenset({"urn", "config", "cron"}),
     frozenset({"model"}),
     frozenset({"call", "destination", "topic"}),
@@ -25,6 +26,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     # what makes sandboxes, what survives a restart
     frozenset({"sandbox", "store"}),
     frozenset({"auth", "metrics"}),
+    # object stores of others
+    frozenset({"remote"}),
     # leases on running instances
     frozenset({"instance"}),
     # one event, one outcome
@@ -67,7 +70,7 @@ ONLY: dict[str, frozenset[str]] = {
     "yaml": frozenset({"control"}),
     "prometheus_client": frozenset({"metrics"}),
     "pluggy": frozenset({"hookspecs", "plugin_manager"}),
-    "httpx": frozenset({"builtin"}),
+    "httpx": frozenset({"builtin", "remote"}),
 }
 
 #: What runs between fork and exec, or without an event loop.

@@ -43,8 +43,20 @@ rabbitmq() {
 	fi
 }
 
+# versitygw, an S3 server
+s3() {
+	version=v1.8.0
+	folder=$cache/versitygw-$version
+	[ -x "$folder/versitygw" ] && return
+	packages go golang-go
+	echo "test-servers: building versitygw $version"
+	mkdir -p "$folder"
+	GOBIN="$folder" GOFLAGS=-modcacherw go install "github.com/versity/versitygw/cmd/versitygw@$version" </dev/null
+}
+
 documents
 rabbitmq
+s3
 packages /usr/sbin/mosquitto mosquitto
 
 # Kafka's own jars, for a broker of one node

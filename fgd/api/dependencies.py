@@ -16,8 +16,10 @@ _VERSION = _ONE + "/version/{version}"
 
 
 async def create_dependency_version(services: Services, ask: Ask) -> Answer:
-    new = parse_dependency(ask.json(), services.runtimes().keys())
-    return Answer(_object(ask, await services.dependencies.add(ask.project_id, new)))
+    body = ask.json()
+    async with services.object_source.of_dependency(ask.project_id, body) as stored:
+        new = parse_dependency(body, services.runtimes().keys(), stored)
+        return Answer(_object(ask, await services.dependencies.add(ask.project_id, new)))
 
 
 async def list_dependency_version(services: Services, ask: Ask) -> Answer:
@@ -56,8 +58,10 @@ async def list_dependencies(services: Services, ask: Ask) -> Answer:
 
 
 async def create_dependency(services: Services, ask: Ask) -> Answer:
-    new = parse_dependency(ask.json(), services.runtimes().keys())
-    return Answer(_older_object(ask, await services.dependencies.add(ask.project_id, new, first=True)))
+    body = ask.json()
+    async with services.object_source.of_dependency(ask.project_id, body) as stored:
+        new = parse_dependency(body, services.runtimes().keys(), stored)
+        return Answer(_older_object(ask, await services.dependencies.add(ask.project_id, new, first=True)))
 
 
 async def show_dependency(services: Services, ask: Ask) -> Answer:
@@ -65,8 +69,10 @@ async def show_dependency(services: Services, ask: Ask) -> Answer:
 
 
 async def update_dependency(services: Services, ask: Ask) -> Answer:
-    change = parse_dependency_change(ask.json(), services.runtimes().keys())
-    changed = await services.dependencies.change(ask.project_id, ask.path["depend_id"], change)
+    body = ask.json()
+    async with services.object_source.of_dependency(ask.project_id, body) as stored:
+        change = parse_dependency_change(body, services.runtimes().keys(), stored)
+        changed = await services.dependencies.change(ask.project_id, ask.path["depend_id"], change)
     return Answer(_older_object(ask, changed))
 
 
@@ -96,7 +102,7 @@ def _older_object(ask: Ask, dependency: Dependency) -> dict[str, object]:
     return {**_object(ask, dependency), "id": dependency.dep_id}
 
 
-_FIELDS = ("name", "runtime", "depend_type", "depend_file", "description")
+_FIELDS = ("name", "runtime", "depend_type", "depend_file", "depend_link", "description")
 
 OPERATIONS = (
     Operation(

@@ -6,6 +6,7 @@ from fgd.api.shape import function_object
 from fgd.control.asyncs import number
 from fgd.control.fields import parse_change, parse_max_instances, parse_new
 from fgd.control.tag_rules import parse_created_tags
+from fgd.control.upload import stored_upload
 from fgd.errors import BadParameter
 from fgd.urn import LATEST
 
@@ -14,9 +15,11 @@ PAGE_MAX = 400
 
 async def create_function(services: Services, ask: Ask) -> Answer:
     body = ask.json()
-    new = parse_new(body, services.runtimes().keys(), services.functions.facets, ask.project_id)
-    companion = services.tags.companion(parse_created_tags(body.get("tags")))
-    return Answer(function_object(services, await services.functions.create(ask.project_id, new, companion)))
+    async with services.object_source.of_code(ask.project_id, body) as path:
+        upload = None if path is None else stored_upload(body, path)
+        new = parse_new(body, services.runtimes().keys(), services.functions.facets, ask.project_id, upload)
+        companion = services.tags.companion(parse_created_tags(body.get("tags")))
+        return Answer(function_object(services, await services.functions.create(ask.project_id, new, companion)))
 
 
 async def list_functions(services: Services, ask: Ask) -> Answer:

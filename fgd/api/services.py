@@ -18,6 +18,7 @@ from fgd.control.events import SavedEvents
 from fgd.control.functions import Functions
 from fgd.control.log_streams import LogStreams
 from fgd.control.message_templates import MessageTemplates
+from fgd.control.object_source import ObjectSource
 from fgd.control.planner import History, Planner
 from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
@@ -60,6 +61,7 @@ class Services:
     apis: Apis
     #: How a trigger that is switched on is.
     trigger_states: Callable[[str], Running | None]
+    object_source: ObjectSource
     dependencies: Dependencies
     disks: Disks
     async_configs: AsyncConfigs

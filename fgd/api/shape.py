@@ -17,7 +17,7 @@ _UNSET: Final = dict.fromkeys(
     (
         "custom_image",
         "gpu_memory", "gpu_type", "restore_hook_handler",
-        "restore_hook_timeout", "code_url", "enable_cloud_debug",
+        "restore_hook_timeout", "enable_cloud_debug",
         "enterprise_project_id",
         "lts_custom_tag", "user_data_encrypt_kms_key_id", "code_encrypt_kms_key_id", "extend_config",
     )
@@ -54,6 +54,7 @@ def function_object(services: Services, function: Function) -> dict[str, object]
         "memory_size": function.memory_mib,
         "cpu": function.cpu_mcpu,
         "code_type": function.code_type,
+        "code_url": function.code_url or None,
         "code_filename": function.code_filename or None,
         "code_size": function.code_size_bytes,
         "digest": function.code_digest,

@@ -4,7 +4,7 @@ import http.client
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from fgd.cli.report import Refused, Unreachable
 
 DEFAULT_SOCKET = "/run/fgd/fgd.sock"
+_PIECE_BYTES = 1 << 20
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -90,6 +91,29 @@ class Client:
             self._connection.close()
             raise Unreachable(_why(self.socket_path, error)) from error
         return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, content)
+
+    def fetch(self, path: str, write: Callable[[bytes], object], refusal: Callable[[int, bytes], Refused]) -> int:
+        """A GET whose answer is handed on piece by piece; gives its size.
+
+        Raises:
+            Refused: what `refusal` makes of the status and body of an error.
+            Unreachable: as `send`, or the answer ended before its time.
+        """
+        try:
+            self._connection.request("GET", path)
+            response = self._connection.getresponse()
+            if response.status >= 400:
+                raise refusal(response.status, response.read())
+            size = 0
+            while piece := response.read(_PIECE_BYTES):
+                size += len(piece)
+                write(piece)
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+        except (http.client.HTTPException, ConnectionError, TimeoutError, FileNotFoundError, PermissionError) as error:
+            self._connection.close()
+            raise Unreachable(_why(self.socket_path, error)) from error
+        return size
 
     def call(self, method: str, path: str, **kwargs: Any) -> Any:
         """One request; gives the JSON of the answer.

@@ -8,6 +8,7 @@ from fgd.cli.client import DEFAULT_SOCKET, default_socket
 from fgd.cli.parser_apig import add_apig
 from fgd.cli.parser_dependencies import add_dependencies
 from fgd.cli.parser_logs import add_audit, add_lts
+from fgd.cli.parser_objects import add_objects
 from fgd.cli.parser_plugins import add_plugins
 from fgd.cli.parser_records import add_events, add_quotas, add_tags, add_test, add_transfer
 from fgd.cli.parser_reserved import add_reserved
@@ -51,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _triggers(commands)
     add_apig(commands)
     add_smn(commands)
+    add_objects(commands)
     _agencies(commands)
     _async(commands)
     add_reserved(commands)

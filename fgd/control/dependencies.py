@@ -11,6 +11,7 @@ deleted is out of sight at once.
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -155,7 +156,7 @@ class Dependencies:
             StorageFull: no room. In every case nothing has changed.
         """
         self._check_new(project_id, new.name, first)
-        self._check_bytes(project_id, len(new.archive))
+        self._check_bytes(project_id, _size(new.archive))
         package, etag = await self.packages.add(new.archive)
         async with self.quota_lock, self._lock:
             self._check_new(project_id, new.name, first)
@@ -174,7 +175,7 @@ class Dependencies:
         """
         if change.archive is not None:
             self._check_new(project_id, "", False)
-            self._check_bytes(project_id, len(change.archive))
+            self._check_bytes(project_id, _size(change.archive))
             package, etag = await self.packages.add(change.archive)
         async with self.quota_lock, self._lock:
             versions = self._own(project_id, dep_id)
@@ -343,3 +344,7 @@ class Dependencies:
 def dependency_use(dependency: Dependency) -> DependencyUse:
     """As a function has it."""
     return DependencyUse(id=dependency.id, digest=dependency.digest)
+
+
+def _size(archive: bytes | Path) -> int:
+    return len(archive) if isinstance(archive, bytes) else archive.stat().st_size

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from fgd.control import rules
 from fgd.control.upload import check_archive, decode_base64
-from fgd.errors import BadDependency, BadDependencyType, BadRuntime, CodeMissing, NotBuilt
+from fgd.errors import BadDependency, BadDependencyType, BadRuntime, CodeMissing
 from fgd.runtime import CLOUD_IDS
 
 NAME_MAX_CHARS: Final = 96
@@ -23,7 +24,7 @@ class NewDependency:
     name: str
     runtime: str
     description: str
-    archive: bytes
+    archive: bytes | Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,19 @@ class DependencyChange:
     name: str | None
     runtime: str | None
     description: str | None
-    archive: bytes | None
+    archive: bytes | Path | None
 
 
-def parse_dependency(body: Mapping[str, object], installed: Collection[str]) -> NewDependency:
-    """The body of create-dependency-version.
+def parse_dependency(
+    body: Mapping[str, object], installed: Collection[str], stored: Path | None = None
+) -> NewDependency:
+    """The body of create-dependency-version; `stored`: its package, where that came from the object store.
 
     Raises:
         BadDependency, BadRuntime, BadDependencyType, DescriptionTooLong, BadCode, CodeMissing, PackageTooLarge: begins
             with the field's name.
-        NotBuilt: a package in object storage.
     """
-    archive = _archive(body)
+    archive = _archive(body) if stored is None else stored
     if archive is None:
         raise CodeMissing("depend_file: must hold the ZIP archive in Base64")
     return NewDependency(
@@ -55,14 +57,16 @@ def parse_dependency(body: Mapping[str, object], installed: Collection[str]) -> 
     )
 
 
-def parse_dependency_change(body: Mapping[str, object], installed: Collection[str]) -> DependencyChange:
+def parse_dependency_change(
+    body: Mapping[str, object], installed: Collection[str], stored: Path | None = None
+) -> DependencyChange:
     """The body of the older update-dependency; raises as `parse_dependency`."""
     name, runtime, description = (body.get(field) for field in ("name", "runtime", "description"))
     return DependencyChange(
         name=None if name is None else dependency_name(name),
         runtime=None if runtime is None else dependency_runtime(runtime, installed),
         description=None if description is None else rules.description(description),
-        archive=_archive(body) if body.get("depend_file") or body.get("depend_link") else None,
+        archive=stored or (_archive(body) if body.get("depend_file") or body.get("depend_link") else None),
     )
 
 
@@ -86,11 +90,10 @@ def dependency_runtime(value: object, installed: Collection[str]) -> str:
 
 def _archive(body: Mapping[str, object]) -> bytes | None:
     kind = body.get("depend_type")
-    if kind == "obs" or body.get("depend_link"):
-        raise NotBuilt(
-            "depend_type: obs needs packages from object storage, which this version of fgd does not have; send zip"
-            " with the archive in depend_file"
-        )
+    if kind == "obs":
+        raise CodeMissing("depend_link: must name the object with the package when depend_type is obs")
+    if body.get("depend_link"):
+        raise BadDependencyType("depend_type: must be obs where there is a depend_link")
     if kind != "zip":
         raise BadDependencyType(f"depend_type: must be zip or obs, not {rules.shown(kind)}")
     if not body.get("depend_file"):

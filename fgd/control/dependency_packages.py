@@ -36,19 +36,23 @@ class DependencyPackages:
         self._names = names
         self._checks = trio.CapacityLimiter(_CHECKS_AT_ONCE)
 
-    async def add(self, archive: bytes) -> tuple[CodePackage, str]:
-        """Stores an uploaded archive; gives its MD5 too.
+    async def add(self, archive: bytes | Path) -> tuple[CodePackage, str]:
+        """Stores an archive that was uploaded, or is in the object store; gives its MD5 too.
 
         Raises:
             BadCode: broken or hostile.
             BadDependency: it breaks a rule of dependencies.
             StorageFull: no room.
         """
+        field = "depend_file" if isinstance(archive, bytes) else "depend_link"
         try:
-            package = await self._code.add_zip(archive, max_entries=_ENTRIES_MAX)
+            if isinstance(archive, bytes):
+                package = await self._code.add_zip(archive, max_entries=_ENTRIES_MAX)
+            else:
+                package = await self._code.add_object(archive, max_entries=_ENTRIES_MAX)
         except BadCode as error:
-            raise BadCode(f"depend_file: {error}") from error
-        await self._check_names("depend_file", package)
+            raise BadCode(f"{field}: {error}") from error
+        await self._check_names(field, package)
         return package, await trio.to_thread.run_sync(md5_of, archive)
 
     async def add_file(self, path: Path) -> tuple[CodePackage, str]:

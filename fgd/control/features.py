@@ -34,7 +34,6 @@ ECHOED: Final[Mapping[str, type]] = {
 
 #: Code types that need something else than an upload.
 UNBUILT_CODE_TYPES: Final = {
-    "obs": "code packages from object storage",
     "jar": "Java",
     "Custom-Image-Swr": "container images",
 }

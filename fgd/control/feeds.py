@@ -1,4 +1,4 @@
-"""What fgd itself is a source of (`fgd.trigger.Sources`): log streams and the audit log, to be read by triggers."""
+"""What fgd itself is a source of (`fgd.trigger.Sources`) for triggers: log streams, the audit log and buckets."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
@@ -9,11 +9,15 @@ from fgd.config import Config
 from fgd.control.audit import Audit
 from fgd.control.log_loops import leads_to
 from fgd.control.log_streams import LogStreams
+from fgd.control.object_feed import StoreFeed
+from fgd.control.remote_feed import RemoteFeed
 from fgd.errors import LogLoop
 from fgd.invoke.resolve import Directory
+from fgd.remote.client import RemoteStores
+from fgd.store.objects import ObjectStore
 from fgd.store.streams import POSITION_STEP
 from fgd.stream import Stream
-from fgd.trigger import Place
+from fgd.trigger import ObjectFeed, Place
 from fgd.urn import FunctionUrn
 
 
@@ -39,12 +43,16 @@ class OwnSources:
         audit: Audit,
         listeners: Callable[[str], Iterable[str]],
         config: Config,
+        objects: ObjectStore,
+        remote: RemoteStores,
     ) -> None:
         self.directory = directory
         self.streams = streams
         self.audit = audit
         self.listeners = listeners
         self.config = config
+        self.objects = objects
+        self.remote = remote
 
     def of(self, place: Place) -> "TriggerSources":
         """What a trigger may read."""
@@ -75,6 +83,13 @@ class TriggerSources:
 
     def stream(self, name: str, field: str = "stream_name") -> Stream:
         return self._own.config.stream(name, f"event_data.{field}", self._place.project_id)
+
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> ObjectFeed:
+        own, place = self._own, self._place
+        if not store:
+            return StoreFeed(own.objects, place, bucket)
+        client = own.remote.of(place.project_id, store, "event_data.store")
+        return RemoteFeed(own.objects, client, place, bucket, prefix)
 
 
 class LogFeed:

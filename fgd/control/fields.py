@@ -165,10 +165,12 @@ def parse_max_instances(body: Mapping[str, object]) -> int:
     return rules.max_instances("max_instance_num", body.get("max_instance_num"))
 
 
-def parse_code(body: Mapping[str, object], function: Function, facets: Sequence[Facet] = ()) -> CodeChange:
-    """The body of an update of the code, which may also be of other fields only."""
+def parse_code(
+    body: Mapping[str, object], function: Function, facets: Sequence[Facet] = (), upload: Upload | None = None
+) -> CodeChange:
+    """The body of an update of the code, which may also be of other fields only; `upload` as in `parse_new`."""
     refuse_unbuilt(body)
-    upload = parse_upload(body, function.runtime, function.handler, creating=False)
+    upload = upload or parse_upload(body, function.runtime, function.handler, creating=False)
     return CodeChange(upload, parse_all(facets, function.project_id, body, function))
 
 

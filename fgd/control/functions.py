@@ -130,7 +130,7 @@ class Functions:
         """
         key = (project_id, new.package, new.name)
         async with self.locked(key):
-            self._check_new(key, len(new.upload.data))
+            self._check_new(key, new.upload.size_bytes)
             package = await self._stored(new.upload)
             async with self._quota_lock:
                 self._check_new(key, package.size_bytes)
@@ -147,6 +147,7 @@ class Functions:
                     memory_mib=new.memory_mib,
                     description=new.description,
                     code_type=new.upload.code_type,
+                    code_url=new.upload.code_url,
                     code_filename=new.upload.code_filename or new.upload.inline_name,
                     code_digest=package.digest,
                     code_size_bytes=package.size_bytes,
@@ -237,10 +238,11 @@ class Functions:
                 new = self._changed(old, values)
                 await self._change(old, new)
                 return new
-            self._check_code(old, len(upload.data))
+            self._check_code(old, upload.size_bytes)
             package = await self._stored(upload)
             values |= {
                 "code_type": upload.code_type,
+                "code_url": upload.code_url,
                 "code_filename": upload.code_filename or upload.inline_name,
                 "code_digest": package.digest,
                 "code_size_bytes": package.size_bytes,
@@ -317,9 +319,12 @@ class Functions:
         if upload.inline_name:
             return await self._code.add_inline(upload.inline_name, upload.data)
         try:
+            if upload.path is not None:
+                return await self._code.add_object(upload.path)
             return await self._code.add_zip(upload.data)
         except BadCode as error:
-            raise BadCode(f"func_code.file: {error}") from error
+            field = "func_code.file" if upload.path is None else "code_url"
+            raise BadCode(f"{field}: {error}") from error
 
     async def _change(
         self, old: Function | None, new: Function, companion: Companion | None = None, *, code_bytes: int = 0

@@ -48,6 +48,10 @@ class Kind:
         """What two triggers of one function may not share; see `TriggerType.identity`."""
         return self._ask("identity", lambda: str(self.type.identity(settings)))
 
+    def claim(self, settings: Any) -> str:
+        """What only one trigger of a project may have; see `TriggerType.claim`."""
+        return self._ask("claim", lambda: str(self.type.claim(settings)))
+
     def shown(self, settings: Any, place: Place) -> dict[str, object]:
         """What answers add to the settings; see `TriggerType.shown`."""
 
@@ -132,6 +136,7 @@ def _wrong(kind: type[Any]) -> str:
         "starts must be ACTIVE or DISABLED": kind.starts in ("ACTIVE", "DISABLED"),
         "bad_code and exists_code must be like FSS.0400": _matches(_ERROR_CODE, kind.bad_code)
         and _matches(_ERROR_CODE, kind.exists_code),
+        "claimed_code must be like FSS.0400": _matches(_ERROR_CODE, kind.claimed_code),
         "may_be_disabled and pulls must be True or False": isinstance(kind.may_be_disabled, bool)
         and isinstance(kind.pulls, bool),
     }

@@ -16,6 +16,7 @@ import trio
 from fgd.clock import new_request_id
 from fgd.control import rules
 from fgd.control.apis import Apis
+from fgd.control.claims import Claims
 from fgd.control.functions import Functions, Secrets
 from fgd.control.kinds import Kind, check_kinds
 from fgd.control.variables import MASK
@@ -114,6 +115,7 @@ class Triggers:
         self._region = region
         self._now_s = now_s
         self._apis = apis
+        self._claims = Claims()
         self._time_zone = time_zone
         self.kinds = check_kinds(kinds, report)
         self._all: dict[str, Trigger] = {}
@@ -197,12 +199,12 @@ class Triggers:
                     status=status, event_data=data, created_s=now_s, updated_s=now_s,
                 ),
             )  # fmt: skip
-            self._apis.claim(trigger_id, place, kind.routes(settings, place))
             with trio.CancelScope(shield=True):
                 try:
+                    self._take(kind, settings, place)
                     await self._store.put(trigger)
                 except BaseException:
-                    self._apis.withdraw(trigger_id)
+                    self._leave(trigger_id)
                     raise
                 self._keep(trigger)
                 self._start(trigger)
@@ -229,9 +231,9 @@ class Triggers:
             new = self._sealed(
                 kind.type, msgspec.structs.replace(old, status=status, event_data=data, updated_s=self._now_s())
             )
-            self._apis.claim(trigger_id, place, kind.routes(settings, place))
             with trio.CancelScope(shield=True):
                 try:
+                    self._take(kind, settings, place)
                     await self._store.put(new)
                 except BaseException:
                     self._publish(old)
@@ -311,7 +313,7 @@ class Triggers:
     async def _delete(self, triggers: list[Trigger]) -> None:
         with trio.CancelScope(shield=True):
             for trigger in triggers:
-                self._apis.withdraw(trigger.trigger_id)
+                self._leave(trigger.trigger_id)
                 await self._host.stop(trigger.trigger_id)
             await self._store.delete(triggers)
             for trigger in triggers:
@@ -344,7 +346,16 @@ class Triggers:
         if kind is not None:
             place = self.place_of(trigger)
             settings = kind.parse(self._opened(trigger), place)
-            self._apis.claim(trigger.trigger_id, place, kind.routes(settings, place))
+            self._take(kind, settings, place)
+
+    def _take(self, kind: Kind, settings: Any, place: Place) -> None:
+        """What is the trigger's alone from now on; raises where another one has it."""
+        self._claims.take(kind, settings, place)
+        self._apis.claim(place.trigger_id, place, kind.routes(settings, place))
+
+    def _leave(self, trigger_id: str) -> None:
+        self._claims.leave(trigger_id)
+        self._apis.withdraw(trigger_id)
 
     def _listens(self, trigger: Trigger) -> None:
         """Tells which topics it listens to, if its settings can be read."""

@@ -3,6 +3,7 @@
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from fgd.control.features import UNBUILT_CODE_TYPES
@@ -11,6 +12,7 @@ from fgd.control.rules import shown
 from fgd.errors import (
     BadCode,
     BadCodeType,
+    BadCodeUrl,
     BadFileType,
     CodeMissing,
     InlineCodeTooLarge,
@@ -34,6 +36,24 @@ class Upload:
     code_filename: str
     data: bytes
     inline_name: str
+    #: The archive, where it is in a file; then `data` is empty.
+    path: Path | None = None
+    code_url: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data) if self.path is None else self.path.stat().st_size
+
+
+def stored_upload(body: Mapping[str, object], path: Path) -> Upload:
+    """Code whose archive came from the object store.
+
+    Raises:
+        BadFileType: `code_filename` is no name of an archive.
+    """
+    url = str(body["code_url"])
+    filename = _filename(body, "zip") or url.rpartition("/")[2][-128:]
+    return Upload("obs", filename, b"", "", path, url)
 
 
 def parse_upload(body: Mapping[str, object], runtime: str, handler: str, *, creating: bool) -> Upload | None:
@@ -49,6 +69,8 @@ def parse_upload(body: Mapping[str, object], runtime: str, handler: str, *, crea
     if not creating and body.get("func_code") is None:
         # Terraform sends a code update for a new list of dependencies, without any code: the code stays.
         return None
+    if code_type == "obs":
+        raise CodeMissing("code_url: must name the object with the code when code_type is obs")
     if not code_type:
         code_type = "zip" if data.startswith(_ZIP_MAGIC) else "inline"
     if not data and not creating:
@@ -90,14 +112,14 @@ def _code_type(body: Mapping[str, object]) -> str:
 def _decode(body: Mapping[str, object]) -> bytes:
     """The bytes of `func_code.file`; Base64 may be broken into lines."""
     if body.get("code_url"):
-        raise NotBuilt("code_url: this version of fgd takes no code from object storage; send func_code.file")
+        raise BadCodeUrl("code_url: is possible with code_type obs only")
     code = body.get("func_code")
     if code is None:
         return b""
     if not isinstance(code, dict):
         raise BadCode(f'func_code: must be an object {{"file": "<Base64>"}}, not {shown(code)}')
     if code.get("link"):
-        raise NotBuilt("func_code.link: this version of fgd takes no code from object storage; send func_code.file")
+        raise NotBuilt("func_code.link: is not taken; send func_code.file, or code_url with code_type obs")
     text = code.get("file")
     if text is None:
         return b""

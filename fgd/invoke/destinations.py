@@ -199,6 +199,20 @@ class _FarNode:
 
         await trio.to_thread.run_sync(cross, abandon_on_cancel=True)
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        async def put() -> None:
+            await self._node.put_object(
+                project_id, bucket, key, data, content_type=content_type, expires_s=expires_s, store=store
+            )  # fmt: skip
+
+        def cross() -> None:
+            trio.from_thread.run(put, trio_token=self._token)
+
+        await trio.to_thread.run_sync(cross, abandon_on_cancel=True)
+
 
 def _made(made_by: type[Any], node: Node) -> Destination[Any]:
     """The one object of a kind.

@@ -1,7 +1,7 @@
 """The daemon as destinations see it; functions as targets, with the rule that cuts loops."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fgd.call import CallOptions
 from fgd.clock import new_request_id
@@ -11,6 +11,7 @@ from fgd.errors import Forbidden, FunctionDisabled
 from fgd.invoke.queue import AsyncQueue
 from fgd.invoke.resolve import Directory
 from fgd.model import Function
+from fgd.store.object_types import Actor
 from fgd.urn import parse_urn
 
 #: Publishes the document of a delivery to the topic of that URN.
@@ -20,17 +21,55 @@ type Publish = Callable[[Delivery, str], Awaitable[None]]
 CHAIN_MAX: Final = 16
 
 
+class Objects(Protocol):
+    """Makes small objects; the real thing is `fgd.store.objects.ObjectStore`."""
+
+    async def put_bytes(
+        self, project_id: str, bucket: str, key: str, data: bytes, actor: Actor, *, content_type: str, expires_s: float
+    ) -> None: ...
+
+
+class Remote(Protocol):
+    """Makes them in object stores of others; the real thing is `fgd.remote.client.RemoteStores`."""
+
+    async def put_bytes(
+        self, project_id: str, store: str, bucket: str, key: str, data: bytes, content_type: str
+    ) -> None: ...
+
+
 class InvokeNode:
     """`fgd.destination.Node` of the daemon."""
 
     def __init__(
-        self, config: Config, directory: Directory, queue: AsyncQueue, now_s: Callable[[], float], publish: Publish
+        self,
+        config: Config,
+        directory: Directory,
+        queue: AsyncQueue,
+        now_s: Callable[[], float],
+        publish: Publish,
+        objects: Objects,
+        remote: Remote,
     ) -> None:
         self.config = config
         self.now_s = now_s
         self._directory = directory
         self._queue = queue
         self._publish = publish
+        self._objects = objects
+        self._remote = remote
+
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        """See `fgd.destination.Node`."""
+        if store:
+            await self._remote.put_bytes(project_id, store, bucket, key, data, content_type)
+            return
+        actor = Actor(principal="fgd", request_id=new_request_id())
+        await self._objects.put_bytes(
+            project_id, bucket, key, data, actor, content_type=content_type, expires_s=expires_s
+        )
 
     async def enqueue(self, delivery: Delivery, function_urn: str) -> None:
         """See `fgd.destination.Node`."""

@@ -1,6 +1,7 @@
 """What survives a restart, as the rest of fgd sees it. The real thing: `fgd.store.sqlite` and its neighbours."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -96,6 +97,10 @@ class CodeStore(Protocol):
             BadCode: broken or hostile archive; names the entry and the rule. Nothing is left behind.
             StorageFull: no room; nothing is left behind.
         """
+        ...
+
+    async def add_object(self, archive: Path) -> CodePackage:
+        """The same as `add_zip` for an archive of up to 300 MB in a file."""
         ...
 
     async def add_inline(self, filename: str, source: bytes) -> CodePackage:

@@ -25,7 +25,15 @@ from fgd.config import Config
 from fgd.errors import LogStreamNotFound
 from fgd.stream import Stream
 from fgd.topic import TopicMessage
-from fgd.trigger import BadEvent, BadTriggerConfig, FunctionOff, Place, Sources, TriggerType
+from fgd.trigger import (
+    BadEvent,
+    BadTriggerConfig,
+    FunctionOff,
+    ObjectChange,
+    Place,
+    Sources,
+    TriggerType,
+)
 from fgd.units import ASYNC_PAYLOAD_MAX_BYTES, SYNC_PAYLOAD_MAX_BYTES
 
 #: When virtual time begins: 1 January 2026, 00:00 UTC, in epoch seconds.
@@ -50,6 +58,38 @@ class Recorded:
     event: Any
     time_s: float
     sync: bool
+
+
+@dataclass
+class HeldObjects:
+    """`fgd.trigger.ObjectFeed` with the changes that a test makes."""
+
+    there: bool = True
+    start: int = 0
+    changes: list[ObjectChange] = field(default_factory=list)
+    #: What the trigger said it has, in the order of its calls.
+    followed: list[int] = field(default_factory=list)
+    _more: trio.Event = field(default_factory=trio.Event)
+
+    def add(self, *changes: ObjectChange) -> None:
+        """Makes changes."""
+        self.changes.extend(changes)
+        more, self._more = self._more, trio.Event()
+        more.set()
+
+    async def ready(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.there
+
+    async def begin(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return self.start
+
+    async def follow(self, after_seq: int, most: int) -> list[ObjectChange]:
+        self.followed.append(after_seq)
+        while not (found := [one for one in self.changes if one.seq > after_seq]):
+            await self._more.wait()
+        return found[:most]
 
 
 @dataclass
@@ -80,11 +120,13 @@ class ListedFeed:
 
 @dataclass
 class ListedSources:
-    """`fgd.trigger.Sources`: log streams by (group, stream), the audit log, and named streams."""
+    """`fgd.trigger.Sources`: log streams by (group, stream), the audit log, named streams, and buckets by name or
+    `STORE/BUCKET`."""
 
     streams: dict[tuple[str, str], ListedFeed] = field(default_factory=dict)
     trail: ListedFeed = field(default_factory=ListedFeed)
     named: dict[str, Stream] = field(default_factory=dict)
+    buckets: dict[str, HeldObjects] = field(default_factory=dict)
 
     def logs(self, group_id: str, stream_id: str) -> ListedFeed:
         try:
@@ -97,6 +139,10 @@ class ListedSources:
 
     def stream(self, name: str, field: str = "stream_name") -> Stream:
         return Config(streams=self.named).stream(name, f"event_data.{field}", PLACE.project_id)
+
+    def objects(self, bucket: str, store: str = "", prefix: str = "") -> HeldObjects:
+        name = f"{store}/{bucket}" if store else bucket
+        return self.buckets.setdefault(name, HeldObjects(there=False))
 
 
 @dataclass
@@ -266,6 +312,7 @@ __all__ = [
     "BEGIN_S",
     "PLACE",
     "BadTriggerConfig",
+    "HeldObjects",
     "ListedFeed",
     "ListedSources",
     "Recorded",

@@ -12,7 +12,6 @@ CONFIG = Config(
     region="testland",
     functions_max=100,
     upload_max_mib=2,
-    destination_dir="buckets",
     webhook_urls="https://hooks.test/fgd/",
 )
 

@@ -48,6 +48,7 @@ from fgd.control.handout import Handout
 from fgd.control.log_streams import LogStreams
 from fgd.control.message_templates import MessageTemplates
 from fgd.control.networks import Networks
+from fgd.control.object_source import ObjectSource
 from fgd.control.planner import Planner
 from fgd.control.publish import Publisher
 from fgd.control.reserved import Reservations
@@ -64,6 +65,7 @@ from fgd.invoke.deliverer import Deliverer
 from fgd.invoke.resolve import Directory
 from fgd.network import PUBLIC, public_network
 from fgd.plugin_manager import PluginManager
+from fgd.remote.client import RemoteStores
 from fgd.sandbox.mount_plan import Mount, Owner
 from fgd.shares import parse_exports, parse_roots
 from fgd.store.agencies import AgencyStore
@@ -79,6 +81,7 @@ from fgd.store.events import SavedEventStore
 from fgd.store.history import RequestHistory
 from fgd.store.log_groups import LogGroupStore
 from fgd.store.names import PackageNames
+from fgd.store.objects import ObjectStore
 from fgd.store.queue import QueueStore
 from fgd.store.reservations import ReservationStore
 from fgd.store.signing import open_signer
@@ -244,6 +247,7 @@ class Api:
         self.directory: Directory
         self.handout: Handout
         self.deliveries: DeliveryStore
+        self.objects: ObjectStore
         self.keys: dict[str, str] = {}
         self.lost_s = 0.0
         self.triggers: TriggerHost
@@ -439,7 +443,10 @@ async def _main(
     await log_streams.load()
     audit_store = await AuditStore.open(state_dir)
     audit = Audit(audit_store, api.now_s, RECORDED, lambda: triggers.secret_names)
-    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, config)
+    objects = await ObjectStore.open(state_dir, state_dir / "objects", api.now_s, 100)
+    api.objects = objects
+    remote = RemoteStores({}, PROJECT, api.now_s)
+    api.own_sources = OwnSources(api.directory, log_streams, audit, log_streams.listeners, config, objects, remote)
     history = await RequestHistory.open(state_dir)
     reservation_store = ReservationStore(catalog.database)
     reservations = Reservations(
@@ -484,6 +491,7 @@ async def _main(
         triggers=triggers,
         apis=apis,
         trigger_states=api.triggers.state,
+        object_source=ObjectSource(objects, remote),
         dependencies=dependencies,
         disks=disks,
         async_configs=configs,
@@ -541,4 +549,5 @@ async def _main(
         await history.aclose()
         await topic_store.aclose()
         await queue.aclose()
+        await objects.aclose()
         await catalog.aclose()

@@ -49,7 +49,7 @@ CREATE = [
     ({"description": 1}, 400, "FSS.0400", "description"),
     ({"code_type": "tar"}, 400, "FSS.1006", "code_type"),
     ({"code_type": 1}, 400, "FSS.1006", "code_type"),
-    ({"code_type": "obs", "code_url": "https://bucket/x.zip"}, 501, "FSS.0501", "code_type"),
+    ({"code_type": "obs", "code_url": "https://bucket/x.zip"}, 400, "FSS.1010", "code_url"),
     ({"code_type": "jar"}, 501, "FSS.0501", "code_type"),
     ({"code_type": "zip", "func_code": None}, 400, "FSS.1012", "func_code.file"),
     ({"code_type": "zip", "func_code": {"file": b64(b"not a zip")}}, 400, "FSS.1011", "func_code.file"),

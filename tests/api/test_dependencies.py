@@ -76,7 +76,7 @@ def test_the_package_comes_back_as_it_was_sent(api: Api) -> None:
         ({"description": "d" * 513}, 400, "FSS.1019", "description"),
         ({"depend_type": "tar"}, 400, "FSS.1032", "depend_type"),
         ({"depend_type": None}, 400, "FSS.1032", "depend_type"),
-        ({"depend_type": "obs", "depend_link": "https://b.obs/x.zip"}, 501, "FSS.0501", "depend_type"),
+        ({"depend_type": "obs", "depend_link": "https://bbb.obs/x.zip"}, 404, "FSS.1054", "depend_link"),
         ({"depend_file": ""}, 400, "FSS.1012", "depend_file"),
         ({"depend_file": "%%%"}, 400, "FSS.1011", "depend_file"),
         ({"depend_file": 7}, 400, "FSS.1011", "depend_file"),

@@ -1,7 +1,5 @@
 """A node for destinations that are tried by themselves."""
 
-from pathlib import Path
-
 from fgd.config import Config
 from fgd.destination import Delivery
 
@@ -13,8 +11,10 @@ CREATED_S = 1_795_732_800.0
 class PlainNode:
     """Settings and a clock that the test moves."""
 
-    def __init__(self, *, webhook_urls: str = "", destination_dir: Path | str = "") -> None:
-        self.config = Config(webhook_urls=webhook_urls, destination_dir=str(destination_dir))
+    def __init__(self, *, webhook_urls: str = "") -> None:
+        self.config = Config(webhook_urls=webhook_urls)
+        #: (project, bucket, key) -> (bytes, content type, when it goes, 0 for never).
+        self.objects: dict[tuple[str, str, str], tuple[bytes, str, float]] = {}
         self.moved_s = 0.0
 
     def now_s(self) -> float:
@@ -25,6 +25,12 @@ class PlainNode:
 
     async def publish(self, delivery: Delivery, topic_urn: str) -> None:
         raise NotImplementedError
+
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        self.objects[project_id, bucket, key] = (data, content_type, expires_s)
 
 
 def delivery(number: int = 1, *, project_id: str = "p1", success: bool = True, document: bytes = b"{}") -> Delivery:

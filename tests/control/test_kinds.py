@@ -73,6 +73,7 @@ def test_of_two_with_one_code_the_first_stays_and_the_other_is_reported() -> Non
         (_class(secrets="password"), "secrets must be"),
         (_class(starts="ON"), "starts must be"),
         (_class(bad_code="400"), "bad_code and exists_code must be"),
+        (_class(claimed_code="FSS.1"), "claimed_code must be like"),
         (_class(pulls="no"), "may_be_disabled and pulls must be"),
         (_Meta("Wrong", (), {}), "it must be a subclass"),
     ],

@@ -18,7 +18,7 @@ from fgd.model import Function, Target
 from fgd.urn import FunctionUrn
 from tests.control.world import PROJECT, FixedNode, World, builtin_kinds, new, world
 
-CONFIG = Config(destination_dir="buckets", webhook_urls="https://hooks.test/")
+CONFIG = Config(webhook_urls="https://hooks.test/")
 TARGETS = Targets(builtin_kinds(FixedNode(CONFIG)), Directory())
 
 

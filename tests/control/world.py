@@ -50,6 +50,12 @@ class FixedNode:
     async def publish(self, delivery: Delivery, topic_urn: str) -> None:
         raise NotImplementedError
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        raise NotImplementedError
+
 
 def builtin_kinds(node: Node) -> Destinations:
     """fgd's own destinations, by the door by which they come in the daemon."""

@@ -4,7 +4,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from tests.e2e.sources import ACTOR, ECHO
 
 
 class Rig:
-    """A daemon that delivers, a client, a web server that it may post to, and the folder of its buckets."""
+    """A daemon that delivers, a client, and a web server that it may post to."""
 
     def __init__(self, daemon: DaemonProcess, api: Client, hooks: Hooks) -> None:
         self.daemon = daemon
@@ -32,8 +31,12 @@ class Rig:
         answer = self.api.functions("PUT", f"/{urn}/async-invoke-config", body)
         assert answer.status == 200, answer.text
 
-    def files(self, bucket: str) -> list[Path]:
-        return sorted((self.daemon.state_dir / "buckets" / self.api.project_id / bucket).rglob("*.json"))
+    def objects(self, bucket: str) -> dict[str, Any]:
+        """Documents in a bucket by their keys; none where there is no bucket."""
+        if bucket not in [one["name"] for one in self.cli("buckets", "list")["buckets"]]:
+            return {}
+        keys = [one["key"] for one in self.cli("objects", "list", bucket)["objects"]]
+        return {key: json.loads(self.daemon.cli("objects", "get", f"{bucket}/{key}", "-").stdout) for key in keys}
 
     def cli(self, *words: str) -> Any:
         command = [fgd_command(), "--json", "--admin-socket", str(self.daemon.admin_socket), *words]
@@ -45,7 +48,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     settings: dict[str, object] = {
-        "destination_dir": "buckets", "delivery_retry_first_s": 0.05, "delivery_tries_max": 3,
+        "delivery_retry_first_s": 0.05, "delivery_tries_max": 3,
         "async_retry_first_s": 0.05, "drain_s": 5.0,
     }  # fmt: skip
     with Hooks() as hooks:
@@ -63,13 +66,12 @@ def test_an_outcome_goes_through_three_functions_into_a_bucket(rig: Rig) -> None
     rig.aim(first, on_success=("FunctionGraph", {"func_urn": second}))
     request_id = enqueued(rig.api, first, {"n": 1})
 
-    assert eventually(lambda: len(rig.files("results")) == 1)
-    [file] = rig.files("results")
-    last = json.loads(file.read_text())
+    assert eventually(lambda: len(rig.objects("results")) == 1)
+    [(key, last)] = rig.objects("results").items()
     middle = json.loads(last["response_payload"])
     start = json.loads(middle["request_payload"])
 
-    assert file.parent.name == "chain"
+    assert key.startswith("chain/")
     assert last["request_context"]["function_urn"] == third
     assert middle["request_context"]["function_urn"] == second
     assert start["request_context"]["request_id"] == request_id
@@ -177,7 +179,7 @@ def test_an_event_by_an_alias_follows_the_settings_of_the_version_that_ran_it(ri
     rig.aim(f"{base}:v1", on_success=("OBS", {"bucket": "of-v1"}))
     request_id = enqueued(rig.api, f"{base}:!live", {})
 
-    assert eventually(lambda: len(rig.files("of-v1")) == 1)
-    context = json.loads(rig.files("of-v1")[0].read_text())["request_context"]
+    assert eventually(lambda: len(rig.objects("of-v1")) == 1)
+    context = next(iter(rig.objects("of-v1").values()))["request_context"]
     assert (context["request_id"], context["function_urn"]) == (request_id, f"{base}:v1")
-    assert rig.files("of-latest") == []
+    assert rig.objects("of-latest") == {}

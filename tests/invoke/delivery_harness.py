@@ -16,6 +16,7 @@ from fgd.invoke.destinations import Destinations
 from fgd.invoke.handover import InvokeNode
 from fgd.invoke.resolve import Directory
 from fgd.model import AsyncConfig, Target
+from fgd.store.object_types import Actor
 from tests.invoke.async_harness import Harness, function, running
 
 BOX = Target("Box", '{"to": "box"}')
@@ -23,6 +24,24 @@ BOX = Target("Box", '{"to": "box"}')
 
 def to_function(name: str) -> Target:
     return Target("FunctionGraph", f'{{"func_urn": "{name}"}}')
+
+
+class NoStores:
+    """No object stores of others."""
+
+    async def put_bytes(
+        self, project_id: str, store: str, bucket: str, key: str, data: bytes, content_type: str
+    ) -> None:
+        raise NotImplementedError
+
+
+class NoObjects:
+    """No object store: the kinds of these tests make no objects."""
+
+    async def put_bytes(
+        self, project_id: str, bucket: str, key: str, data: bytes, actor: Actor, *, content_type: str, expires_s: float
+    ) -> None:
+        raise NotImplementedError
 
 
 class Mail:
@@ -86,7 +105,7 @@ class Post:
 def _made(harness: Harness, mail: Mail) -> Post:
     """The deliverer of a queue that does not run yet."""
     directory = Directory([function(func_id) for func_id in harness.functions])
-    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s, _no_topics)
+    node = InvokeNode(harness.config, directory, harness.queue, harness.now_s, _no_topics, NoObjects(), NoStores())
     destinations = Destinations(
         [("test", True, mail.kind()), ("own", True, FunctionDestination)],
         node,

@@ -36,6 +36,12 @@ class PlainNode:
     async def publish(self, delivery: Delivery, topic_urn: str) -> None:
         raise NotImplementedError
 
+    async def put_object(
+        self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
+        store: str = "",
+    ) -> None:  # fmt: skip
+        raise NotImplementedError
+
 
 class Base:
     kind = "Stranger"
