@@ -58,6 +58,7 @@ class Dis(Reader[DisSettings]):
             earliest=config.sharditerator_type == "TRIM_HORIZON",
             encode=record_of,
             text_max_bytes=TEXTS_MAX_BYTES,
+            keep_messages=letters is not None,
         )
         return Reading(
             subscription=subscription,

@@ -242,7 +242,7 @@ class Reader[S: msgspec.Struct](TriggerType[S]):
             self.door.count("skipped", len(batch.records))
             return True
         wait_s = self._reading.retry_first_s
-        messages = [record.message for record in batch.records]
+        messages = [record.message for record in batch.records if record.message is not None]
         while True:
             try:
                 async with self._letters_lock:

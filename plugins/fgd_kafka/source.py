@@ -43,11 +43,11 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message: its offset, its text as JSON (None: too large for an event), and what it was."""
+    """A message: its offset, its text as JSON (None: too large for an event), and what it was, where that is kept."""
 
     offset: int
     text: bytes | None
-    message: Message
+    message: Message | None
     read_s: float
     #: How long the message itself is.
     size: int
@@ -67,6 +67,8 @@ class Subscription:
     encode: Callable[[Message], bytes]
     #: Messages whose JSON is longer are dropped.
     text_max_bytes: int
+    #: Whether records keep their messages: for dead letters. It takes as much memory again.
+    keep_messages: bool = False
 
 
 @dataclass(slots=True)
@@ -207,7 +209,8 @@ class Source:
         if text is None or len(text) > most:
             text = None
             step.dropped += 1
-        step.records.setdefault((topic, number), []).append(Record(offset, text, message, time.monotonic(), size))
+        kept = message if self._what.keep_messages else None
+        step.records.setdefault((topic, number), []).append(Record(offset, text, kept, time.monotonic(), size))
 
     def _lag(self) -> int:
         """Messages of our partitions that are not dealt with, as far as is known here."""

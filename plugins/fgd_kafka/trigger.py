@@ -40,6 +40,7 @@ class _Topics[S: Settings](Reader[S]):
             earliest=config.start_position == "earliest",
             encode=_text_of,
             text_max_bytes=TEXTS_MAX_BYTES,
+            keep_messages=config.on_failure == "dead_letter",
         )
         return Reading(
             subscription=subscription,
