@@ -21,7 +21,8 @@ import psutil
 
 from bench.host import percentile, report, say
 from bench.node import node, pss_bytes
-from bench.soak_sources import DISK, SOURCES, TIMER_RATE_S, Feed, Source, World
+from bench.soak_sources import DISK, SOURCES, STREAM_PARTITIONS, STREAM_TOPIC, TIMER_RATE_S, Feed, Source, World
+from fgd.testing.kafka import KafkaBroker
 
 SECONDS = 600.0
 _STEP_S = 0.2
@@ -90,8 +91,12 @@ def main(seconds: float = SECONDS, names: tuple[str, ...] = ()) -> None:
     folder = Path(tempfile.mkdtemp(prefix="fgd-soak-"))
     folder.chmod(0o777)
     try:
-        with node(mount_roots=[f"soak={folder}"]) as (daemon, client), ExitStack() as stack:
-            world = World(daemon, client, stack)
+        with ExitStack() as stack:
+            kafka = stack.enter_context(KafkaBroker())
+            kafka.topic(STREAM_TOPIC, STREAM_PARTITIONS)
+            streams = {"soak": {"brokers": [kafka.address], "topic": STREAM_TOPIC}}
+            daemon, client = stack.enter_context(node(mount_roots=[f"soak={folder}"], streams=streams))
+            world = World(daemon, client, kafka, stack)
             stop = threading.Event()
             pressures: dict[str, Pressure] = {}
             mount = {

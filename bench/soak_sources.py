@@ -60,19 +60,13 @@ class Source:
 
 
 class World:
-    """What sources are made of: the daemon, servers that are started when the first source needs them."""
+    """What sources are made of: the daemon, a Kafka broker, other servers that sources start."""
 
-    def __init__(self, daemon: DaemonProcess, client: Client, stack: ExitStack) -> None:
+    def __init__(self, daemon: DaemonProcess, client: Client, kafka: KafkaBroker, stack: ExitStack) -> None:
         self.daemon = daemon
         self.client = client
+        self.kafka = kafka
         self._stack = stack
-        self._kafka: KafkaBroker | None = None
-
-    def kafka(self) -> KafkaBroker:
-        """The broker."""
-        if self._kafka is None:
-            self._kafka = self._stack.enter_context(KafkaBroker())
-        return self._kafka
 
     def server(self, server: Any) -> Any:
         """A server that lives as long as this."""
@@ -145,24 +139,34 @@ def _timer(world: World, urn: str) -> None:
 
 def _kafka(topic: str, partitions: int, batch: int) -> Callable[[World, str], Feed]:
     def make(world: World, urn: str) -> Feed:
-        kafka = world.kafka()
+        kafka = world.kafka
         kafka.topic(topic, partitions)
         data = {
             "kafka_connect_address": kafka.address, "topic_ids": [topic], "start_position": "earliest",
             "batch_size": batch,
         }  # fmt: skip
         world.trigger(urn, "OPENSOURCEKAFKA", data)
-        producer = Producer({"bootstrap.servers": kafka.address, "log_level": 0, "linger.ms": 5})
-
-        def feed(numbers: range) -> None:
-            for number in numbers:
-                producer.produce(topic, str(number), partition=number % partitions)
-            if producer.flush(30):
-                raise RuntimeError("the broker did not take all messages")
-
-        return feed
+        return _producing(kafka, topic, partitions)
 
     return make
+
+
+def _dis(world: World, urn: str) -> Feed:
+    data = {"stream_name": "soak", "sharditerator_type": "TRIM_HORIZON", "polling_interval": 200, "polling_unit": "ms"}
+    world.trigger(urn, "DIS", data)
+    return _producing(world.kafka, STREAM_TOPIC, STREAM_PARTITIONS)
+
+
+def _producing(kafka: KafkaBroker, topic: str, partitions: int) -> Feed:
+    producer = Producer({"bootstrap.servers": kafka.address, "log_level": 0, "linger.ms": 5})
+
+    def feed(numbers: range) -> None:
+        for number in numbers:
+            producer.produce(topic, str(number), partition=number % partitions)
+        if producer.flush(30):
+            raise RuntimeError("the broker did not take all messages")
+
+    return feed
 
 
 def _rabbit(world: World, urn: str) -> Feed:
@@ -247,12 +251,15 @@ def _objects(world: World, urn: str) -> Feed:
 
 
 TIMER_RATE_S = 5
+STREAM_TOPIC = "stream"
+STREAM_PARTITIONS = 2
 SOURCES = (
     Source("async", 50, _async, '[event["n"]]'),
     Source("apig", 50, _apig, '[event["queryStringParameters"]["n"]]'),
     Source("timer", TIMER_RATE_S, _timer, '[event["user_event"] + "@" + event["time"]]'),
     Source("kafka", 500, _kafka("soak", 4, 100), f"[{_MESSAGES}]"),
     Source("kafka_slow", 300, _kafka("slow", 1, 10), f"[{_MESSAGES}]", pause_s=0.1, drains=False),
+    Source("dis", 100, _dis, '[base64.b64decode(one["data"]).decode() for one in event["Message"]["records"]]'),
     Source("rabbitmq", 100, _rabbit, f"[{_MESSAGES}]"),
     Source("dds", 50, _dds, '[json.loads(one["dds"]["full_document"])["n"] for one in event["records"]]'),
     Source("objects", 50, _objects, '[one["s3"]["object"]["key"] for one in event["Records"]]'),
