@@ -54,7 +54,7 @@ def parse_listeners(config: Config) -> list[Place]:
 
 def wants_tls(config: Config, places: Sequence[Place]) -> bool:
     """Whether a certificate is needed."""
-    return any(place.tls for place in places) or config.obs_listen.endswith(" tls")
+    return any(place.tls for place in places) or config.obs_listen.split()[1:] == ["tls"]
 
 
 def open_places(places: Sequence[Place]) -> list[Listener]:

@@ -37,6 +37,6 @@ def set_up_logging(level: str) -> None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Lines(journal="JOURNAL_STREAM" in os.environ))
         root.addHandler(handler)
-    # One line per request of the control plane is not for the daemon's log.
-    for name in ("hypercorn.access", "quart.serving", "quart.app"):
+    # One line per request of the control plane is not for the daemon's log, and addresses of targets may hold secrets.
+    for name in ("hypercorn.access", "quart.serving", "quart.app", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)

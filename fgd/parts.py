@@ -541,7 +541,14 @@ class Parts:
 
 def object_app(parts: Parts, *, behind_gateway: bool) -> ObjectApp:
     """The object store's HTTP side."""
-    return ObjectApp(parts.objects, parts.uploads, parts.keyring, parts.project_id, behind_gateway=behind_gateway)
+    return ObjectApp(
+        parts.objects,
+        parts.uploads,
+        parts.keyring,
+        parts.project_id,
+        parts.config.region,
+        behind_gateway=behind_gateway,
+    )
 
 
 def memory_budget_mib(config: Config) -> int:

@@ -10,6 +10,8 @@ from urllib.parse import unquote
 from fgd.api import object_xml as xml
 from fgd.api.object_body import Body
 from fgd.api.object_heads import conditions, date_s, metadata
+from fgd.api.object_rights import needed
+from fgd.model import Resource, Rights
 from fgd.store.blobs import BlobWriter
 from fgd.store.object_types import (
     LIST_MAX,
@@ -49,6 +51,15 @@ class Ask:
     headers: Mapping[str, str]
     body: Body
     actor: Actor
+    #: None: all that the project has.
+    rights: Rights | None
+    region: str
+
+    def permit(self, action: str, kind: str, path: str) -> None:
+        """Raises ObjectError (403) where policies do not allow it."""
+        resource = Resource("obs", self.region, self.project_id, kind, path)
+        if self.rights is not None and self.rights.says(action, resource) is not True:
+            raise ObjectError("AccessDenied", 403, f"policies do not allow {action} on {path[:200]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ async def answer(ask: Ask) -> Reply:
     absent = _ABSENT & set(ask.query)
     if absent:
         raise ObjectError("NotImplemented", 501, f"{sorted(absent)[0]}: the object store of fgd does not have it")
+    if (need := needed(ask.method, ask.bucket, ask.key, ask.query)) is not None:
+        ask.permit(*need)
     if not ask.bucket:
         if ask.method == "GET":
             return await _list_buckets(ask)
@@ -181,6 +194,7 @@ async def _post_bucket(ask: Ask) -> Reply:
     rows: list[xml.Node] = []
     for key, version in wanted:
         try:
+            ask.permit("obs:object:DeleteObject", "object", f"{ask.bucket}/{key}")
             await ask.store.delete(ask.project_id, ask.bucket, key, version, ask.actor)
             if not quiet:
                 rows.append(("Deleted", [("Key", key)]))
@@ -300,6 +314,7 @@ async def _source(ask: Ask, text: str) -> _Source:
     bucket, _, key = unquote(path).removeprefix("/").partition("/")
     if version not in ("", "null"):
         raise ObjectError("NoSuchVersion", 404, "x-amz-copy-source: objects have the version null only")
+    ask.permit("obs:object:GetObject", "object", f"{bucket}/{key}")
     found = await ask.store.head(ask.project_id, bucket, key)
     headers = {
         name.removeprefix("x-amz-copy-source-"): value

@@ -1,8 +1,8 @@
 """The object store by HTTP, as S3 clients speak it: path style, streamed both ways.
 
 Theory of operation: a small ASGI application beside the control plane's, because objects do not fit into its requests,
-which are whole in memory. It is served twice: at the address of the setting `obs_listen` for clients that sign, and
-below `/obs` behind the gateway for whoever came by the admin socket. Requests are checked before their bodies are read.
+which are whole in memory. It is served twice: at the address of the setting `obs_listen`, and below `/obs` behind
+the gateway, for the admin socket and for functions. Requests are checked before their bodies are read.
 """
 
 import logging
@@ -19,6 +19,7 @@ from fgd.auth.keyring import Keyring
 from fgd.auth.sigv4 import SIGNED_CHUNKS, UNSIGNED, ChunkSignatures, parse, verify
 from fgd.clock import new_request_id
 from fgd.errors import FgdError, StorageFull, Unauthorized
+from fgd.model import Rights
 from fgd.store.object_types import Actor, ObjectError
 from fgd.store.object_uploads import Uploads
 from fgd.store.objects import ObjectStore, read_at
@@ -40,19 +41,23 @@ class _Caller(NamedTuple):
     name: str
     payload: str
     chunks: ChunkSignatures | None
+    #: None: all that the project has.
+    rights: Rights | None = None
 
 
 class ObjectApp:
     """The application."""
 
     def __init__(
-        self, store: ObjectStore, uploads: Uploads, keyring: Keyring, project_id: str, *, behind_gateway: bool
-    ) -> None:
+        self, store: ObjectStore, uploads: Uploads, keyring: Keyring, project_id: str, region: str, *,
+        behind_gateway: bool,
+    ) -> None:  # fmt: skip
         """
         Args:
             project_id: of callers from the admin socket.
-            behind_gateway: whether the header X-Fgd-Peer can be believed; if so, nobody else gets in.
+            behind_gateway: whether the headers X-Fgd-Peer and X-Fgd-Client can be believed.
         """
+        self._region = region
         self._store = store
         self._uploads = uploads
         self._keyring = keyring
@@ -111,30 +116,28 @@ class ObjectApp:
         body = Body(receive, caller.payload, caller.chunks, int(length) if length.isdecimal() else None)
         actor = Actor(principal=caller.name, address=address.strip("[]"), request_id=request_id)
         ask = Ask(self._store, self._uploads, caller.project_id, scope["method"], bucket, key, dict(query), headers,
-                  body, actor)  # fmt: skip
+                  body, actor, caller.rights, self._region)  # fmt: skip
         return await answer(ask)
 
     def _caller(self, method: str, path: bytes, query: list[tuple[str, str]], headers: Any) -> _Caller:
         if self._behind_gateway:
             peer = next((value for name, value in headers if name == b"x-fgd-peer"), None)
-            if peer is None:
-                raise Unauthorized(f"{PREFIX}: is for the admin socket; clients use the address of obs_listen")
-            return _Caller(self._project_id, peer.decode("latin-1"), UNSIGNED, None)
+            if peer is not None:
+                return _Caller(self._project_id, peer.decode("latin-1"), UNSIGNED, None)
         tokens = [value for name, value in headers if name == b"x-auth-token"]
         if tokens:
             if len(tokens) > 1:
                 raise Unauthorized("X-Auth-Token: must not be sent twice")
             principal = self._keyring.by_token(tokens[0])
-            if principal.rights is not None:
-                raise Unauthorized("X-Auth-Token: credentials of an agency do not reach the object store")
-            return _Caller(principal.project_id, principal.name, UNSIGNED, None)
+            return _Caller(principal.project_id, principal.name, UNSIGNED, None, principal.rights)
         signed = parse(headers, query, self._store.now_s())
-        key = self._keyring.access_key(signed.access_key)
-        if key is None:
+        found = self._keyring.of_s3(signed.access_key, headers)
+        if found is None:
             raise ObjectError("InvalidAccessKeyId", 403, "Authorization: no such access key")
-        verify(signed, key.secret_key, method, path, query, headers)
-        chunks = ChunkSignatures(signed, key.secret_key) if signed.payload in SIGNED_CHUNKS else None
-        return _Caller(key.project_id, key.name or key.access_key, signed.payload, chunks)
+        secret_key, principal = found
+        verify(signed, secret_key, method, path, query, headers)
+        chunks = ChunkSignatures(signed, secret_key) if signed.payload in SIGNED_CHUNKS else None
+        return _Caller(principal.project_id, principal.name, signed.payload, chunks, principal.rights)
 
     async def _send_body(self, scope: Scope, reply: Reply, send: Send) -> None:
         left = 0 if scope["method"] == "HEAD" else reply.size

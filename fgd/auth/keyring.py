@@ -1,6 +1,7 @@
 """Access keys and tokens in memory, and the one question about them: who sent this request?"""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -13,6 +14,8 @@ from fgd.store.api import AccessKey, AgencyKey, Token
 
 #: Raw tokens remembered with their principal, so that a request costs one look-up instead of a hash.
 _TOKEN_CACHE_MAX: Final = 4096
+#: A request to the object store, which looks at the signature itself.
+_OF_S3: Final = re.compile(rb"AWS4-HMAC-SHA256\s+Credential=([^\s,/]{1,128})/")
 _NOBODY = "no credentials: send a token in X-Auth-Token, or sign the request (Authorization: SDK-HMAC-SHA256 ...)"
 
 
@@ -48,6 +51,19 @@ class Keyring:
         """The key of that id, for `POST /v3/auth/tokens`."""
         entry = self._keys.get(access_key)
         return entry[0] if entry else None
+
+    def of_s3(self, access_key: str, headers: Headers) -> tuple[str, Principal] | None:
+        """Secret key and owner of the key that a request to the object store is signed with; None for an unknown one.
+
+        Raises:
+            Unauthorized: expired, or a temporary one without its security token.
+        """
+        entry = self._keys.get(access_key)
+        if entry is not None:
+            return entry[0].secret_key, entry[1]
+        renamed = [(b"x-security-token", value) for name, value in headers if name == b"x-amz-security-token"]
+        found = self._temporary.by_access_key(access_key, renamed, self._now_s())
+        return None if found is None else (found[0].secret_key, found[1])
 
     def add_token(self, token: Token) -> None:
         if len(self._tokens) >= 2 * _TOKEN_CACHE_MAX:
@@ -112,6 +128,9 @@ class Keyring:
         raw, authorization = _credentials(headers)
         if raw is not None:
             self.by_token(raw)
+        elif authorization is not None and (match := _OF_S3.match(authorization)):
+            if self.of_s3(match.group(1).decode("latin-1"), headers) is None:
+                raise Unauthorized("Authorization: no such access key")
         elif authorization is not None:
             self._signed(authorization, headers)
         else:

@@ -37,6 +37,7 @@ KINDS: Final = {
     "smn": ("topic",),
     "lts": ("groups", "topics"),
     "cts": ("traces",),
+    "obs": ("bucket", "object"),
 }
 #: A request about no single resource, such as a list: only statements about all resources speak of it.
 EVERY: Final = "*/*"

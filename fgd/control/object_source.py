@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import trio
 
 from fgd.control.rules import shown
-from fgd.errors import BadCode, BadCodeUrl, BadFileType, PackageNotFound, PackageTooLarge
+from fgd.errors import BadCode, BadCodeUrl, BadFileType, ObjectStoreAway, PackageNotFound, PackageTooLarge
 from fgd.remote.client import NotThere, RemoteStores, StoreClient
 from fgd.store.object_types import ObjectError, check_bucket, check_key
 from fgd.store.objects import ObjectStore
@@ -25,6 +25,7 @@ from fgd.units import MIB
 
 PACKAGE_MAX_BYTES: Final = 300 * MIB
 _TOO_LARGE: Final = f"the package must be at most {PACKAGE_MAX_BYTES // MIB} MB"
+_FETCH_S: Final = 600.0
 _URL_MAX_CHARS: Final = 2048
 _CLOUD_HOST: Final = re.compile(r"([a-z0-9.-]{3,63}?)\.obs(?:[.-][a-z0-9.-]+)?\Z")
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")
@@ -106,11 +107,14 @@ class ObjectSource:
     async def _fetched(self, field: str, client: StoreClient, bucket: str, key: str) -> tuple[int, Path]:
         writer = await self._store.in_thread(self._store.blobs.create)
         try:
-            async with client.get(bucket, key) as pieces:
-                async for piece in pieces:
-                    await self._store.in_thread(writer.write, piece)
-                    if writer.size > PACKAGE_MAX_BYTES:
-                        raise PackageTooLarge(f"{field}: {_TOO_LARGE}")
+            with trio.move_on_after(_FETCH_S) as limit:
+                async with client.get(bucket, key) as pieces:
+                    async for piece in pieces:
+                        await self._store.in_thread(writer.write, piece)
+                        if writer.size > PACKAGE_MAX_BYTES:
+                            raise PackageTooLarge(f"{field}: {_TOO_LARGE}")
+            if limit.cancelled_caught:
+                raise ObjectStoreAway(f"{field}: object store {client.about.name} took more than {_FETCH_S:g} s")
             await self._store.in_thread(writer.sync)
         except BaseException:
             with trio.CancelScope(shield=True):

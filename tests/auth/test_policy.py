@@ -234,12 +234,10 @@ def test_a_wrong_document_is_refused_with_the_path_of_the_field(document: object
 def test_what_is_said_of_other_services_is_kept_apart() -> None:
     document = {
         "Version": "1.1",
-        "Statement": [
-            statement("Allow", ["obs:object:PutObject", INVOKE], "OBS:*:*:object:*", "FUNCTIONGRAPH:*:*:*:*")
-        ],
+        "Statement": [statement("Allow", ["dws:cluster:list", INVOKE], "DWS:*:*:cluster:*", "FUNCTIONGRAPH:*:*:*:*")],
     }
 
-    assert ("obs:object:PutObject", "OBS:*:*:object:*") == parse_policy(document, "policy", ACTIONS).ignored
+    assert ("dws:cluster:list", "DWS:*:*:cluster:*") == parse_policy(document, "policy", ACTIONS).ignored
 
 
 def test_the_guides_third_example_means_what_the_guide_says() -> None:

@@ -28,12 +28,13 @@ class Rig:
         self.api: Client = self.daemon.client(self.keys)
         self.s3 = Minio(self.address, self.keys.access_key, self.keys.secret_key, secure=False, region="local")
 
-    def boto(self, keys: Keys | None = None, **config: Any) -> Any:
+    def boto(self, keys: Keys | None = None, *, url: str = "", session: str = "", **config: Any) -> Any:
         """A client of boto3."""
         keys = keys or self.keys
         return boto3.client(
-            "s3", endpoint_url=f"http://{self.address}", region_name="local",
+            "s3", endpoint_url=url or f"http://{self.address}", region_name="local",
             aws_access_key_id=keys.access_key, aws_secret_access_key=keys.secret_key,
+            aws_session_token=session or None,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **config),
         )  # fmt: skip
 

@@ -115,13 +115,18 @@ def test_a_token_is_as_good_as_a_signature_and_a_wrong_one_is_not(rig: Rig, stra
     assert 403 == httpx.get(url, headers={"X-Fgd-Peer": "root"}).status_code
 
 
-def test_below_obs_only_the_admin_socket_gets_in(rig: Rig) -> None:
-    address = f"http://127.0.0.1:{rig.daemon.port}/obs/box/secret"
-
-    for headers in ({}, {"X-Fgd-Peer": "root"}, {"X-Auth-Token": rig.keys.token}):
-        answer = httpx.get(address, headers=headers)
-        assert answer.status_code in (401, 403, 404), headers
+def test_below_obs_of_the_api_s_address_credentials_are_needed_as_well(rig: Rig) -> None:
+    url = f"http://127.0.0.1:{rig.daemon.port}/obs/box/secret"
+    for headers in ({}, {"X-Fgd-Peer": "root"}, {"X-Auth-Token": "wrong"}, {"X-Fgd-Client": "192.0.2.1"}):
+        answer = httpx.get(url, headers=headers)
+        assert 403 == answer.status_code, headers
         assert b"mine" not in answer.content
+
+    assert b"mine" == httpx.get(url, headers={"X-Auth-Token": rig.keys.token}).content
+    assert (
+        b"mine"
+        == rig.boto(url=f"http://127.0.0.1:{rig.daemon.port}/obs").get_object(Bucket="box", Key="secret")["Body"].read()
+    )
 
 
 def test_wrong_signatures(rig: Rig) -> None:

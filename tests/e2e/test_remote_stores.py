@@ -266,5 +266,8 @@ def test_outcomes_go_into_it_also_when_it_was_away(node: Node) -> None:
     assert eventually(lambda: 2 == len(keys()), LONG_S)
     document = json.loads(node.s3.get_object(Bucket="results", Key=keys()[0])["Body"].read())
 
+    log = node.daemon.log_file.read_text()
+    assert node.server.secret_key not in log
+    assert "HTTP Request" not in log, "not a line for every look"
     assert {first, second} == {key.split("Z-")[1].removesuffix("-success.json") for key in keys()}
     assert document["request_context"]["request_id"] in keys()[0]
