@@ -2,22 +2,19 @@
 
 Theory of operation: `DaemonProcess` starts the command as a user would and sees it only from outside: the HTTP port,
 the admin socket, signals, and what the kernel tells of its processes. Every daemon gets a range of uids of its own
-(`first_uid`), so that whatever process has such a uid is its, also after the daemon died and its children were
+(`fgd.testing.uids`), so that whatever process has such a uid is its, also after the daemon died and its children were
 adopted by others.
 """
 
 import contextlib
 import http.client
-import itertools
 import json
 import os
-import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import psutil
 
@@ -32,12 +29,10 @@ from fgd.testing.host import (
     named,
     uid_of,
 )
+from fgd.testing.uids import BLOCK, UidRange
 
 READY_S = 20.0
-#: Inside a sandbox functions run as 1003; uid blocks have 65,536 ids and begin at a multiple of it.
-BLOCK = 65536
 FUNCTION_UID = 1003
-_FIRST_UID_LOW, _FIRST_UID_HIGH = 0x1000_0000, 0x6800_0000
 
 
 @dataclass(slots=True)
@@ -57,7 +52,7 @@ class DaemonProcess:
     host: str = "127.0.0.1"
     netns: str = ""
     process: "subprocess.Popen[bytes] | None" = None
-    _ranges: ClassVar[Iterator[int]] = itertools.count(secrets.randbelow(1000))
+    _uids: UidRange | None = None
     _seen: set[psutil.Process] = field(default_factory=set)
     _cgroups: set[str] = field(default_factory=set)
 
@@ -67,9 +62,8 @@ class DaemonProcess:
         # Nothing that runs for a test changes the machine's own network.
         self.settings.setdefault("network", "none")
         if "first_uid" not in self.settings:
-            width = (self.sandboxes_max + 2) * BLOCK
-            room = _FIRST_UID_HIGH - _FIRST_UID_LOW
-            self.settings["first_uid"] = _FIRST_UID_LOW + next(self._ranges) * width % room
+            self._uids = UidRange(self.sandboxes_max + 2)
+            self.settings["first_uid"] = self._uids.first
 
     @property
     def sandboxes_max(self) -> int:

@@ -9,8 +9,7 @@ import pytest
 from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
 
-#: Above the ids of daemons with default settings and of other test runs.
-_FIRST_UID, _SANDBOXES = 0x7900_0000, 64
+_SANDBOXES = 64
 _NEEDS_ROOT = ("test_channel.py", "test_projects.py", "test_local_user.py", "test_state_dir.py")
 
 
@@ -29,7 +28,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """A daemon that lives through the whole session."""
     settings: dict[str, object] = {
         "drain_s": 2.0, "async_retry_first_s": 0.05, "sandboxes_max": _SANDBOXES,
-        "first_uid": _FIRST_UID + os.getpid() % 20 * (_SANDBOXES + 2) * 65536,
     }  # fmt: skip
     with DaemonProcess(tmp_path_factory.mktemp("fgd"), settings) as process:
         yield process
