@@ -1,5 +1,6 @@
 """Ranges of uids of daemons that run side by side."""
 
+import itertools
 import subprocess
 import sys
 
@@ -25,7 +26,7 @@ def test_nobody_gets_a_uid_that_another_process_has() -> None:
         other.stdin.close()
 
     assert 60 == len(spans)
-    assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
     assert all(begin % BLOCK == 0 for begin, _ in spans)
 
 
