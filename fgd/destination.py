@@ -76,11 +76,12 @@ class Node(Protocol):
 
     async def put_object(
         self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
-        store: str = "",
+        store: str = "", chain: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """Makes an object in the node's object store, and its bucket where there is none.
 
         Args:
+            chain: that of the delivery, so that an event of the object invokes no function that led to it.
             store: one of the setting `object_stores` instead, which makes no buckets and knows no `expires_s`.
             expires_s: when it goes by itself, epoch seconds; 0: never.
 

@@ -104,6 +104,8 @@ class ObjectChange:
     principal: str
     address: str
     request_id: str
+    #: Of an object that a destination made: ids of the functions whose notifications led to it, for `Door.enqueue`.
+    chain: tuple[str, ...] = ()
 
 
 class ObjectFeed(Protocol):
@@ -163,17 +165,18 @@ class Door(Protocol):
     def sources(self) -> Sources:
         """What fgd itself is a source of."""
 
-    async def enqueue(self, event: Any) -> str:
+    async def enqueue(self, event: Any, *, chain: tuple[str, ...] = ()) -> str:
         """Hands an event over; it is on disk when this returns. Gives the request id.
 
         Waits as long as the queue is full, so that a slow function slows its source.
 
         Args:
             event: what becomes the event's JSON: any value that JSON knows, or bytes that are JSON already.
+            chain: ids of the functions whose notifications led to it, where the source tells them.
 
         Raises:
             FunctionOff: the function is disabled or gone; the event was not taken.
-            BadEvent: it is over 256 KB or no JSON.
+            BadEvent: it is over 256 KB or no JSON, or the function is in its chain: it would go round for ever.
         """
 
     async def invoke(self, event: Any) -> Outcome:

@@ -99,12 +99,12 @@ class TriggerDoor:
         self._running = running
         self._urn = FunctionUrn(place.project_id, place.package, place.function_name, place.qualifier)
 
-    async def enqueue(self, event: Any) -> str:
+    async def enqueue(self, event: Any, *, chain: tuple[str, ...] = ()) -> str:
         data = _encoded(event, ASYNC_PAYLOAD_MAX_BYTES)
+        chain = chain or CHAIN.get()
         wait_s = _NO_ROOM_FIRST_S
         while True:
             function, options = self._function()
-            chain = CHAIN.get()
             if chain:
                 loop = loop_of(function, chain)
                 if loop:

@@ -68,4 +68,5 @@ class BucketDestination:
         await self._node.put_object(
             delivery.project_id, settings.bucket, key, delivery.document,
             content_type="application/json", expires_s=expires_s, store=settings.store,
+            chain=delivery.chain,
         )  # fmt: skip

@@ -38,7 +38,16 @@ def changes_of(events: Iterable[ObjectEvent]) -> list[ObjectChange]:
     """Entries of the journal as triggers see them."""
     return [
         ObjectChange(
-            one.seq, one.name, one.key, one.etag, one.size, one.at_s, one.principal, one.address, one.request_id
+            one.seq,
+            one.name,
+            one.key,
+            one.etag,
+            one.size,
+            one.at_s,
+            one.principal,
+            one.address,
+            one.request_id,
+            one.chain,
         )
         for one in events
     ]

@@ -201,11 +201,12 @@ class _FarNode:
 
     async def put_object(
         self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
-        store: str = "",
+        store: str = "", chain: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         async def put() -> None:
             await self._node.put_object(
-                project_id, bucket, key, data, content_type=content_type, expires_s=expires_s, store=store
+                project_id, bucket, key, data, content_type=content_type, expires_s=expires_s, store=store,
+                chain=chain,
             )  # fmt: skip
 
         def cross() -> None:

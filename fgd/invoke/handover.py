@@ -60,13 +60,13 @@ class InvokeNode:
 
     async def put_object(
         self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
-        store: str = "",
+        store: str = "", chain: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         """See `fgd.destination.Node`."""
         if store:
             await self._remote.put_bytes(project_id, store, bucket, key, data, content_type)
             return
-        actor = Actor(principal="fgd", request_id=new_request_id())
+        actor = Actor(principal="fgd", request_id=new_request_id(), chain=chain)
         await self._objects.put_bytes(
             project_id, bucket, key, data, actor, content_type=content_type, expires_s=expires_s
         )

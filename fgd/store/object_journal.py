@@ -133,6 +133,7 @@ def note_event(
     event = ObjectEvent(
         seq=0, name=name, bucket=bucket, key=about.key, etag=about.etag, size=about.size, at_s=now_s,
         project_id=project_id, principal=actor.principal, address=actor.address, request_id=actor.request_id,
+        chain=actor.chain,
     )  # fmt: skip
     append_event(one, bucket, event)
 

@@ -70,6 +70,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     principal: str = ""
     address: str = ""
     request_id: str = ""
+    #: Ids of the functions whose notifications led to it; see `fgd.destination.Delivery`.
+    chain: tuple[str, ...] = ()
 
 
 class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +89,7 @@ class ObjectEvent(msgspec.Struct, frozen=True, kw_only=True):
     principal: str
     address: str
     request_id: str
+    chain: tuple[str, ...] = ()
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):

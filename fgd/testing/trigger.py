@@ -169,7 +169,7 @@ class RecordingDoor:
     _more: trio.Event | None = None
     _was_set: trio.Event | None = None
 
-    async def enqueue(self, event: Any) -> str:
+    async def enqueue(self, event: Any, *, chain: tuple[str, ...] = ()) -> str:
         self._take(event, ASYNC_PAYLOAD_MAX_BYTES, sync=False)
         await trio.sleep(self.delay_s)
         return f"00000000-0000-4000-8000-{len(self.events):012d}"

@@ -137,7 +137,7 @@ class Obs(TriggerType[ObsSettings]):
         wait_s = _OFF_FIRST_S
         while True:
             try:
-                await self.door.enqueue(event_of(change, self.config.bucket, self.door.place))
+                await self.door.enqueue(event_of(change, self.config.bucket, self.door.place), chain=change.chain)
             except FunctionOff as error:
                 self.door.note(f"waits: {error}")
                 await trio.sleep(wait_s)

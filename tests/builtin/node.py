@@ -28,7 +28,7 @@ class PlainNode:
 
     async def put_object(
         self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
-        store: str = "",
+        store: str = "", chain: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         self.objects[project_id, bucket, key] = (data, content_type, expires_s)
 

@@ -250,3 +250,20 @@ def test_by_tls_with_a_certificate_that_is_changed_while_it_runs(
     rig.daemon.settings["tls_key"] = ""
     with pytest.raises(HarnessError, match="obs_listen: tls needs the settings tls_cert and tls_key"):
         rig.daemon.start()
+
+
+def test_a_function_is_not_invoked_by_its_own_outcomes(rig: Rig) -> None:
+    urn = rig.api.deploy("rounds", DIARY)
+    rig.s3.make_bucket("rounds")
+    assert 201 == rig.follow(urn, bucket="rounds", events=["ObjectCreated"]).status
+    rig.cli("async", "config", "rounds", "--on-success", "OBS:rounds/out/")
+    rig.put("rounds", "in", b"x")
+
+    def skipped() -> int:
+        [trigger] = rig.cli("triggers", "list", "rounds")["triggers"]
+        figures = rig.cli("triggers", "show", trigger["trigger_id"])["state"]["figures"]
+        return int(figures.get("skipped", 0))
+
+    assert eventually(lambda: skipped() == 1, LONG_S)
+    assert eventually(lambda: len(entries(rig.api, urn)) == 1, LONG_S)
+    assert ["in", "out/"] == sorted(str(one.object_name) for one in rig.s3.list_objects("rounds"))

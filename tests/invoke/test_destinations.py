@@ -38,7 +38,7 @@ class PlainNode:
 
     async def put_object(
         self, project_id: str, bucket: str, key: str, data: bytes, *, content_type: str, expires_s: float,
-        store: str = "",
+        store: str = "", chain: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         raise NotImplementedError
 
