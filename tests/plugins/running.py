@@ -23,7 +23,7 @@ def run_until(rig: TriggerRig[Any], met: Callable[[], bool], ready: Callable[[],
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(rig.serve, float("inf"), 0)
                 if ready is not None:
-                    await trio.to_thread.run_sync(ready)
+                    await trio.to_thread.run_sync(ready, abandon_on_cancel=True)
                 while not met():
                     await trio.sleep(0.05)
                 nursery.cancel_scope.cancel()
