@@ -4,14 +4,13 @@ Usage: python -m bench.objects
 """
 
 import http.client
-import socket
 import threading
 import time
 
 from bench.host import report, say
 from bench.node import node
 from fgd.testing.client import Client
-from fgd.testing.host import eventually
+from fgd.testing.host import eventually, free_port
 
 SMALL = 800
 CLIENTS = (1, 8)
@@ -60,9 +59,7 @@ def ended(client: Client, name: str) -> bool:
 
 
 def main() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     with node(obs_listen=address) as (_, client):
         results: dict[str, object] = {}
         store = Store(address, client.token)

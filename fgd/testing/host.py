@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import psutil
 
@@ -18,17 +20,25 @@ def fgd_command() -> str:
     return str(Path(sys.prefix, "bin", "fgd"))
 
 
+#: Below those that the kernel gives to clients, so that a server that is killed and started again finds its own free.
+_PORTS: Final = range(10_000, 32_768)
+
+
 def free_port() -> int:
     """A TCP port of the loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def free_ports(number: int) -> list[int]:
     """Several that differ: one that is asked for after another may be the same again."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [int(server.getsockname()[1]) for server in servers]
+        while len(found) < number:
+            port = secrets.choice(_PORTS)
+            with contextlib.suppress(OSError):  # somebody has it
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+    return found
 
 
 def eventually(condition: Callable[[], bool], timeout_s: float = 10.0, step_s: float = 0.02) -> bool:

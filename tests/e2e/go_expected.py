@@ -21,6 +21,7 @@ TRIGGERS: Final[dict[str, tuple[str, str, dict[str, object]]]] = {
         "instance_id": "dds-1", "db_name": "shop", "collection_name": "orders", "db_password": "******",
         "batch_size": 20, "mode": "ReplicaSet",
     }),
+    "obs": ("OBS", "ACTIVE", {"bucket": "orders", "events": ["s3:ObjectCreated:*"], "name": "o"}),
     "cts": ("CTS", "ACTIVE", {"name": "changes", "operations": ["FunctionGraph:Functions:createFunction"]}),
 }  # fmt: skip
 
@@ -48,8 +49,7 @@ REFUSED: Final = {
     "delete_imported_twice": (404, "FSS.1051", "function_urn:"),
     "image": (501, "FSS.0501", "custom_image: this version of fgd has no container images"),
     "gpu": (501, "FSS.0501", "gpu_memory: this version of fgd has no GPUs"),
-    "code_in_store": (501, "FSS.0501", "code_type: obs needs"),
-    "obs": (501, "FSS.0501", "trigger_type_code: no plugin here brings OBS"),
+    "code_in_store": (404, "FSS.1054", "code_url:"),
     "statistics": (501, "FSS.0501", "this version of fgd has no statistics; see GET /metrics"),
     "statistics_of": (501, "FSS.0501", "this version of fgd has no statistics; see GET /metrics"),
 }

@@ -2,7 +2,6 @@
 
 import io
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,14 @@ from minio import Minio
 
 from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
+from fgd.testing.host import free_port
 
 
 class Rig:
     """The daemon; `open` once it runs."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self.daemon = DaemonProcess(folder, {"obs_listen": self.address, "drain_s": 5.0, **settings})
 
     def open(self) -> None:

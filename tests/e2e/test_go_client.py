@@ -287,7 +287,7 @@ def test_triggers_on_things_that_were_made_for_them(go: Run) -> None:
     assert ("ACTIVE", {"topic_urn": go.topic}) == (smn["trigger_status"], smn["event_data"])
     assert {"log_group_id": go.group, "log_topic_id": go.source} == lts["event_data"]
     assert {"SMN", "LTS"} < {one["trigger_type_code"] for one in listed}
-    assert 9 == len(listed)
+    assert 10 == len(listed)
 
 
 def test_a_published_api(go: Run, daemon: DaemonProcess) -> None:

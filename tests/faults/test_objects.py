@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from fgd.testing.client import Client, Keys
 from fgd.testing.daemon import DaemonProcess
-from fgd.testing.host import eventually
+from fgd.testing.host import eventually, free_port
 
 BUCKET = "killed"
 WRITERS = 4
@@ -108,9 +107,7 @@ def follow(api: Client, urn: str) -> None:
 
 
 def test_acknowledged_objects_and_their_events_survive_several_kills_under_load(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     folder = tmp_path / "kept"
     folder.mkdir()
     os.chown(folder, 1003, 1003)

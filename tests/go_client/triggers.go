@@ -36,7 +36,7 @@ func (r *run) triggers() {
 	r.trigger("cts", "CTS", "", trigger.EventData{
 		Name: "changes", Operations: []string{"FunctionGraph:Functions:createFunction"},
 	})
-	r.trigger("obs", "OBS", "", trigger.EventData{Bucket: "b", Events: []string{"s3:ObjectCreated:*"}, Name: "o"})
+	r.trigger("obs", "OBS", "", trigger.EventData{Bucket: "orders", Events: []string{"s3:ObjectCreated:*"}, Name: "o"})
 	r.trigger("timer_bad", "TIMER", "", trigger.EventData{Name: "bad", ScheduleType: "Rate", Schedule: "61m"})
 	r.trigger("timer_twice", "TIMER", "", trigger.EventData{Name: "every_hour", ScheduleType: "Rate", Schedule: "2h"})
 

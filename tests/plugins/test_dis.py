@@ -335,42 +335,6 @@ def test_a_slow_function_stops_the_reading(kafka: KafkaBroker, name: str) -> Non
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_killed_costs_no_record(kafka: KafkaBroker, name: str) -> None:
-    topic = kafka.topic(name, 3)
-    kafka.produce(topic, [str(number) for number in range(3000)], lambda number: number % 3)
-    door = RecordingDoor(delay_s=0.02)
-    rig = opened(stream_of(kafka, topic), door=door, batch_size=20)
-    told: list[bool] = []
-
-    def kill() -> None:
-        waiting = threading.Event()
-        while len(door.events) < 20:
-            waiting.wait(0.02)
-        kafka.kill()
-        while not door.notes[-1].startswith("FSS.1115: "):
-            waiting.wait(0.02)
-        told.append(True)
-
-    def met() -> bool:
-        # Here, in the thread that lives on: a broker ends with the thread that has started it.
-        if told:
-            told.clear()
-            kafka.start()
-            kafka.produce(topic, [str(number) for number in range(3000, 4000)], lambda number: number % 3)
-        return len(set(got(door))) == 4000
-
-    run_until(rig, met, kill)
-    twice = sum(Counter(got(door)).values()) - 4000
-    print(f"{twice} of 4000 records came again")
-
-    assert {str(number) for number in range(4000)} == set(got(door))
-    assert "reads 3 partitions" == door.notes[-1]
-    for partition in range(3):
-        first_time = list(dict.fromkeys(got(door, f"shardId-{partition:010d}")))
-        assert sorted(first_time, key=int) == first_time
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["PLAIN", "SCRAM-SHA-256", "TLS"])
 def test_users_and_encryption_and_no_password_is_told(
     kafka: KafkaBroker, name: str, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
