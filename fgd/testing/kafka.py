@@ -102,6 +102,9 @@ class KafkaBroker(JavaServer):
             "transaction.state.log.replication.factor": 1,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            # One that was killed is let in again when its earlier self counts as gone.
+            "broker.session.timeout.ms": 1500,
+            "broker.heartbeat.interval.ms": 300,
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         (self.folder / "server.properties").write_text(text)
