@@ -160,7 +160,7 @@ def test_producers_that_are_replaced_leave_nothing_behind(kafka: KafkaBroker, na
         stream_of(kafka, kafka.topic(name)), brokers=(f"127.0.0.1:{kafka.sasl_port}",), user=PLAIN_USER[0],
         password_file=str(path),
     )  # fmt: skip
-    kind = StreamDestination(node_with(stream, timeout_s=0.5))
+    kind = StreamDestination(node_with(stream, timeout_s=1.0))
     threads: list[int] = []
     gc.disable()
     try:
